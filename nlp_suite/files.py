@@ -1,0 +1,77 @@
+"""Writing files so that nothing good is ever half overwritten."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def write_beside(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` and renames it into place when the block succeeds.
+
+    The block may create a file or a folder there. When it raises, what it wrote is removed and
+    whatever stood at `path` is untouched. The content is synced to disk before the rename, so a
+    crash leaves the old version or the new one.
+
+    Args:
+        path: Where the file or folder is to stand. Missing parents are made; an existing file is
+            replaced, an existing folder too.
+
+    Yields:
+        A path in the same folder that does not exist yet.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with write_beside(folder / "note.txt") as temporary:
+        ...     _ = temporary.write_text("kept")
+        >>> [p.name for p in folder.iterdir()], (folder / "note.txt").read_text()
+        (['note.txt'], 'kept')
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        temporary = workspace / path.name
+        yield temporary
+        _sync(temporary)
+        if path.is_dir():
+            path.rename(workspace / "replaced")
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` in UTF-8, all of it or nothing.
+
+    Args:
+        path: The file to write or replace.
+        text: The whole new content.
+    """
+    with write_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _sync(path: Path) -> None:
+    """Flushes a file, or every file in a folder, to the disk."""
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync(child)
+        _sync_folder(path)
+    else:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Flushes a folder's own entries, without which a rename can be lost with the power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
