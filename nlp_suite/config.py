@@ -1,7 +1,7 @@
 """The settings that tasks share, as flat frozen dataclasses from which flags and help are made.
 
-Each field's docstring gives the reason for its default and becomes the help of its flag. A task's own
-configuration inherits what it uses and redeclares a field where another default suits it better::
+Each field's docstring gives the reason for its default and becomes the help of its flag. A task's
+own configuration inherits what it uses and redeclares a field where another default suits better::
 
     @dataclass(frozen=True, kw_only=True)
     class SentimentConfig(RecurrentConfig, Config):

@@ -10,8 +10,8 @@ class UserError(ValueError):
     argument in backticks, what was expected, what was received, and the next step.
 
     Example:
-        >>> raise UserError("`epochs` must be at least 1. Received: epochs=0. Pass --epochs 1.")
+        >>> raise UserError("`epochs` must be positive. Received: epochs=0. Pass --epochs 1.")
         Traceback (most recent call last):
         ...
-        nlp_suite.errors.UserError: `epochs` must be at least 1. Received: epochs=0. Pass --epochs 1.
+        nlp_suite.errors.UserError: `epochs` must be positive. Received: epochs=0. Pass --epochs 1.
     """

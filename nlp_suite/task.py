@@ -1,0 +1,262 @@
+"""The contract of a task: what an application says of itself, and nothing else.
+
+The library trains, evaluates, saves, restores, exports and serves whatever fulfils it. The methods
+stand in the order in which data flows through them: examples, tokenizers, encoding, model, loss,
+prediction, score.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, ClassVar, Generic, TypeVar
+
+import keras
+import tensorflow as tf
+
+from nlp_suite.config import Config
+from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.text import PAD, Tokenizer
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+Tensors = dict[str, Any]
+"""Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
+Prediction = dict[str, Any]
+"""What a model says of one example, as plain Python values."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way to call an exported model.
+
+    Attributes:
+        function: Graph code from raw inputs (and `options` by name) to readable outputs.
+        inputs: The raw inputs, each with an unknown batch size.
+        options: Scalar arguments with their defaults, such as `{"beam_width": 4}`.
+    """
+
+    function: Callable[..., Tensors]
+    inputs: Mapping[str, tf.TensorSpec]
+    options: Mapping[str, int | float] = field(default_factory=dict)
+
+
+class Task(ABC, Generic[ConfigT]):
+    """An application of recurrent networks: from raw examples to readable predictions.
+
+    A subclass fills in the class attributes and the abstract methods; whoever forgets one is told
+    its name. A task keeps no state but its settings and its tokenizers, which the library saves and
+    restores.
+
+    Args:
+        config: The task's settings.
+        tokenizers: What `learn_tokenizers` returned, when it is known already.
+    """
+
+    name: ClassVar[str]
+    """The folder's name in tasks/."""
+    config_class: ClassVar[type[Config]]
+    serving_inputs: ClassVar[Mapping[str, tf.TensorSpec]]
+    """The raw inputs of `predict`, such as `{"text": tf.TensorSpec([None], tf.string)}`."""
+    monitor: ClassVar[str]
+    """The metric of `score` that decides which weights are the best, and early stopping."""
+    higher_is_better: ClassVar[bool] = True
+    """Whether more of `monitor` is better: True for accuracy, False for perplexity."""
+    carries_state: ClassVar[bool] = False
+    """Whether training reads one long stream and carries the recurrent state from window to window.
+
+    Truncated backpropagation through time; the model then has `zero_state(batch_size)` and
+    `call_with_state(inputs, state, training)` -> (logits, state).
+    """
+
+    def __init__(self, config: ConfigT, tokenizers: Mapping[str, Tokenizer] | None = None) -> None:
+        self.config = config
+        self.tokenizers: dict[str, Tokenizer] = dict(tokenizers or {})
+
+    @abstractmethod
+    def open_dataset(self) -> Dataset:
+        """Opens the data set that `config.data` names; nothing is read yet."""
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set that `config.data` names."""
+        return self.open_dataset()
+
+    def examples(self, split: str) -> Examples:
+        """Gives the raw examples of one split.
+
+        Args:
+            split: `train`, `validation` or `test`.
+
+        Returns:
+            Dicts of raw features, unbatched, which can be iterated again and again.
+        """
+        return self.dataset.examples(split)
+
+    @abstractmethod
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
+        """Learns vocabularies from the training split, and from that alone."""
+
+    @abstractmethod
+    def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
+        """Turns a batch of raw examples into what the model reads and what it should say.
+
+        Graph code. Variable-length sequences come out ragged and unpadded, at least one token a
+        row.
+
+        Args:
+            batch: `string [batch]` for each raw feature.
+
+        Returns:
+            The model's inputs by name, and the targets: `int32 [batch]` classes or ragged
+            `int32 [batch, time]` token ids.
+        """
+
+    @abstractmethod
+    def build_model(self) -> keras.Model:
+        """Builds the network: inputs, right-padded with PAD, to logits.
+
+        Returns:
+            A built model that gives `float32 [batch, classes]` or `float32 [batch, time,
+            vocabulary]`.
+        """
+
+    def loss(self, logits: Any, targets: Any) -> tuple[Any, Any]:
+        """Measures the surprise at each target: cross entropy, with padding weighing nothing.
+
+        Args:
+            logits: `float32 [batch, (time,) classes]`.
+            targets: `int32 [batch(, time)]`, PAD where a sequence has ended.
+
+        Returns:
+            Losses in nats and their weights, both `float32 [batch(, time)]`.
+        """
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        is_sequence = targets.shape.rank == 2
+        weights = tf.cast(targets != PAD, tf.float32) if is_sequence else tf.ones_like(losses)
+        return losses, weights
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Makes the quick metrics shown while training, updated with (targets, logits, weights)."""
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    @abstractmethod
+    def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
+        """Answers raw inputs readably; this very function is what an export holds.
+
+        Graph code in core TensorFlow operations.
+
+        Args:
+            model: What `build_model` made, trained.
+            inputs: Raw tensors as in `serving_inputs`.
+
+        Returns:
+            Readable outputs by name, each with the batch as its first axis.
+        """
+
+    def signatures(self, model: keras.Model) -> dict[str, Signature]:
+        """Says how an exported model can be called; `serving_default` takes raw inputs alone."""
+
+        def serving_default(**inputs: Any) -> Tensors:
+            return self.predict(model, inputs)
+
+        return {"serving_default": Signature(serving_default, self.serving_inputs)}
+
+    def predictions(
+        self, model: keras.Model, examples: Iterable[Example], batch_size: int = 64
+    ) -> Iterator[Prediction]:
+        """Answers many examples, batch by batch, in their order.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples; only the features in `serving_inputs` are read.
+            batch_size: Examples answered together.
+
+        Yields:
+            For each example the outputs of `predict`, strings decoded, as plain Python values.
+        """
+        predict = tf.function(
+            lambda inputs: self.predict(model, inputs), input_signature=[dict(self.serving_inputs)]
+        )
+        for batch in batches(examples, batch_size, tuple(self.serving_inputs)):
+            outputs = predict(batch)
+            columns = {name: _plain(values) for name, values in outputs.items()}
+            for row in zip(*columns.values(), strict=True):
+                yield dict(zip(columns, row, strict=True))
+
+    @abstractmethod
+    def measure(
+        self, examples: Iterable[Example], predictions: Iterable[Prediction]
+    ) -> dict[str, float]:
+        """Compares predictions with what the examples say, in the field's metrics.
+
+        Args:
+            examples: Raw examples with their references.
+            predictions: What `predictions` yielded for them.
+
+        Returns:
+            Metrics by the names the field uses; `monitor` is one of them.
+        """
+
+    def score(self, model: keras.Model, examples: Iterable[Example]) -> dict[str, float]:
+        """Predicts the examples and measures the predictions.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples with their references.
+
+        Returns:
+            The metrics of `measure`.
+        """
+        return self.measure(examples, self.predictions(model, examples))
+
+    def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
+        """Measures the simple models that this task has to beat, on the same split.
+
+        Args:
+            train: What the baselines may learn from.
+            test: What they are measured on.
+
+        Returns:
+            For each baseline its name and its metrics, in the keys of `measure`.
+        """
+        del train, test
+        return {}
+
+
+def batches(
+    examples: Iterable[Example], batch_size: int, features: tuple[str, ...] | None = None
+) -> Iterator[Tensors]:
+    """Groups raw examples into tensors.
+
+    Args:
+        examples: Raw examples.
+        batch_size: Examples a batch; the last one may be smaller.
+        features: The features to keep; all of the first example's by default.
+
+    Yields:
+        `string [batch]` for each feature.
+
+    Example:
+        >>> [b["text"].shape[0] for b in batches([{"text": "a"}, {"text": "b"}, {"text": "c"}], 2)]
+        [2, 1]
+    """
+    iterator = iter(examples)
+    while rows := list(islice(iterator, batch_size)):
+        names = features or tuple(rows[0])
+        yield {name: tf.constant([row[name] for row in rows]) for name in names}
+
+
+def _plain(values: Any) -> list[Any]:
+    """Turns a tensor into nested lists of Python values, bytes decoded as UTF-8."""
+    return [_decode(value) for value in values.numpy().tolist()]
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value
