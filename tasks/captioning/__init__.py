@@ -1,0 +1,1 @@
+"""Image captioning: says in words what an image shows (one-to-many)."""

@@ -1,0 +1,6 @@
+"""Runs the task: `python -m tasks.language_modeling --help`."""
+
+from nlp_suite.cli import main
+
+if __name__ == "__main__":
+    main(__package__)

@@ -1,0 +1,1 @@
+"""Machine translation: writes a text in another language (many-to-many, encoder-decoder)."""

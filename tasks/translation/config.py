@@ -1,0 +1,24 @@
+"""Settings of machine translation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nlp_suite.config import Config, DecodingConfig, EncoderDecoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationConfig(EncoderDecoderConfig, DecodingConfig, Config):
+    """A bidirectional encoder and a decoder with attention over subwords that both languages share."""
+
+    source: str = "en"
+    """Language to translate from: a column's name, or the ending of the parallel files."""
+    target: str = "de"
+    """Language to translate into."""
+    tokenizer: str = "subword"
+    """Pieces of text the model reads and writes: subword, character or word."""
+    vocabulary_size: int = 6_000
+    """Pieces in the vocabulary that both languages share; technical prose repeats its names."""
+
+
+CONFIG = TranslationConfig
