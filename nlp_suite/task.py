@@ -123,6 +123,13 @@ class Task(ABC, Generic[ConfigT]):
             vocabulary]`.
         """
 
+    def initialize(self, model: keras.Model) -> None:  # noqa: B027
+        """Fills in what training starts from, such as pretrained vectors; restoring skips it.
+
+        Args:
+            model: What `build_model` just made.
+        """
+
     def loss(self, logits: Any, targets: Any) -> tuple[Any, Any]:
         """Measures the surprise at each target: cross entropy, with padding weighing nothing.
 
@@ -181,10 +188,7 @@ class Task(ABC, Generic[ConfigT]):
             lambda inputs: self.predict(model, inputs), input_signature=[dict(self.serving_inputs)]
         )
         for batch in batches(examples, batch_size, tuple(self.serving_inputs)):
-            outputs = predict(batch)
-            columns = {name: _plain(values) for name, values in outputs.items()}
-            for row in zip(*columns.values(), strict=True):
-                yield dict(zip(columns, row, strict=True))
+            yield from readable(predict(batch))
 
     @abstractmethod
     def measure(
@@ -249,9 +253,22 @@ def batches(
         yield {name: tf.constant([row[name] for row in rows]) for name in names}
 
 
-def _plain(values: Any) -> list[Any]:
-    """Turns a tensor into nested lists of Python values, bytes decoded as UTF-8."""
-    return [_decode(value) for value in values.numpy().tolist()]
+def readable(outputs: Tensors) -> Iterator[Prediction]:
+    """Turns a batch of outputs into one prediction an example.
+
+    Args:
+        outputs: Tensors with the batch as their first axis.
+
+    Yields:
+        For each example its outputs as plain Python values, bytes decoded as UTF-8.
+
+    Example:
+        >>> list(readable({"label": tf.constant(["good"]), "scores": tf.constant([[0.25, 0.75]])}))
+        [{'label': 'good', 'scores': [0.25, 0.75]}]
+    """
+    columns = {name: _decode(values.numpy().tolist()) for name, values in outputs.items()}
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
 
 
 def _decode(value: Any) -> Any:
