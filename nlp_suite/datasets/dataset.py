@@ -1,0 +1,163 @@
+"""A data set: three splits of checked examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+from nlp_suite.datasets.checks import RowCheck
+from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source, refuse
+from nlp_suite.datasets.splits import SPLITS, Fractions, SplitKey, row_key
+from nlp_suite.errors import UserError
+
+
+@dataclass
+class _Tally:
+    """What one pass over a source counts in one split."""
+
+    rows: int = 0
+    shortened: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+
+class Dataset:
+    """The train, validation and test examples of one data set.
+
+    Nothing is read before it is asked for, and nothing is kept in memory but counts. A split
+    without a source of its own is cut from the training source by a hash of each row.
+
+    Args:
+        spec: What the user asked for, for messages.
+        features: What an example holds.
+        sources: The sources by split; `train` may stand for all three.
+        fractions: Shares of the rows to cut from `train` for splits that have no source.
+        split_key: What identifies a row in the cut; all its values, or its image, by default.
+        check: What each row must pass.
+        bad_rows: Whether a fault stops everything (`refuse`) or is passed over (`skip`).
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        features: tuple[Feature, ...],
+        sources: Mapping[str, Source],
+        *,
+        fractions: Fractions,
+        split_key: SplitKey | None,
+        check: RowCheck,
+        bad_rows: Literal["refuse", "skip"],
+    ) -> None:
+        self.spec = spec
+        self.features = features
+        self.check = check
+        self._sources = sources
+        self._split_key = split_key
+        self._bad_rows = bad_rows
+        self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
+        self._tallies: dict[str, dict[str, _Tally]] = {}
+
+    def examples(self, split: str) -> Examples:
+        """Gives the examples of one split, after checking all its rows.
+
+        Asking for `train` checks the other splits as well: what is trained will be evaluated, and
+        a fault in the test split is better known before the training than after.
+
+        Args:
+            split: `train`, `validation` or `test`.
+
+        Returns:
+            The examples, read anew in each pass.
+
+        Raises:
+            UserError: A row cannot be used, a split has no rows, or there is only one label.
+        """
+        if split not in SPLITS:
+            raise UserError(f"`split` must be one of {', '.join(SPLITS)}. Received: split={split}.")
+        for each in SPLITS if split == "train" else (split,):
+            self._require(each)
+        return Examples(partial(self._read, split), self._tally(split).rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """Says in words what was done to the data that the user may not expect."""
+        notes = [
+            f"{split}: {getattr(self._cut, split):.0%} of train, cut by a hash of each row"
+            for split in ("validation", "test")
+            if split not in self._sources
+        ]
+        tallies = [t for by_split in self._tallies.values() for t in by_split.values()]
+        if shortened := sum(t.shortened for t in tallies):
+            notes.append(f"{shortened} rows cut to {self.check.max_characters} characters")
+        return notes
+
+    def checked_rows(self, source: str) -> Iterator[tuple[str, Row] | Fault]:
+        """Reads and checks the rows of one source.
+
+        Args:
+            source: The split after which the source is named; from `train` others may be cut.
+
+        Yields:
+            The split that a row belongs to, and the row; or the fault that stands in its place.
+        """
+        for item in self._sources[source].rows() if source in self._sources else ():
+            if isinstance(item, Fault):
+                yield item
+                continue
+            row = self.check(item)
+            # Split by the row as it was, so that another limit on its length moves no row.
+            yield row if isinstance(row, Fault) else (self._split_of(source, item), row)
+
+    def source_of(self, split: str) -> str:
+        """Says which source holds a split: its own, or `train`."""
+        return split if split in self._sources else "train"
+
+    def _split_of(self, source: str, row: Row) -> str:
+        if source != "train":
+            return source
+        return self._cut.split_of(self._split_key(row.texts) if self._split_key else row_key(row))
+
+    def _read(self, split: str) -> Iterator[Example]:
+        for item in self.checked_rows(self.source_of(split)):
+            if not isinstance(item, Fault) and item[0] == split:
+                yield {
+                    name: value.read() if isinstance(value, Image) else value
+                    for name, value in item[1].values.items()
+                }
+
+    def _tally(self, split: str) -> _Tally:
+        """Counts the rows of a split, reading its source once for all splits cut from it."""
+        source = self.source_of(split)
+        if source not in self._tallies:
+            self._tallies[source] = self._count(source)
+        return self._tallies[source][split]
+
+    def _count(self, source: str) -> dict[str, _Tally]:
+        tallies = {split: _Tally() for split in SPLITS}
+        for item in self.checked_rows(source):
+            if not isinstance(item, Fault):
+                self._add(tallies[item[0]], item[1])
+            elif self._bad_rows == "refuse":
+                raise refuse(item, self.spec)
+        return tallies
+
+    def _add(self, tally: _Tally, row: Row) -> None:
+        tally.rows += 1
+        tally.shortened += row.shortened
+        tally.labels.update(row.texts[f.name] for f in self.features if f.kind == "label")
+
+    def _require(self, split: str) -> None:
+        """Refuses a split without rows, and training rows that all have the same label."""
+        tally = self._tally(split)
+        if not tally.rows:
+            raise UserError(
+                f"`data` must give the {split} split at least one row, found none. "
+                f"Received: data={self.spec}. Give more rows, or a file for that split."
+            )
+        if split == "train" and len(tally.labels) == 1:
+            raise UserError(
+                f"`data` must have at least two labels to tell apart, found only "
+                f"'{next(iter(tally.labels))}'. Received: data={self.spec}."
+            )

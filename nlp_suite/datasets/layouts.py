@@ -1,0 +1,148 @@
+"""Which files of a folder or archive hold which split: the layouts that are understood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nlp_suite.datasets.files import FORMATS, Convert, ParallelFiles, TextFile, format_of
+from nlp_suite.datasets.places import Place
+from nlp_suite.datasets.rows import Fault, Feature, Row, Source
+from nlp_suite.errors import UserError
+
+Sources = Mapping[str, Source]
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+"""For each split the names under which data sets hold it."""
+
+
+@dataclass(frozen=True)
+class LabelFolders:
+    """Text files sorted into one folder for each label, as in the archive of IMDB reviews.
+
+    Attributes:
+        place: The folder or archive.
+        folder: The split's folder in it.
+        text: The name of the text's feature.
+        label: The name of the label's feature.
+    """
+
+    place: Place
+    folder: str
+    text: str
+    label: str
+
+    def names(self) -> list[str]:
+        """Lists the text files; IMDB's unlabelled reviews (`unsup`) are passed over."""
+        names = self.place.glob(f"{self.folder}/*/*.txt")
+        return [name for name in names if PurePosixPath(name).parent.name != "unsup"]
+
+    def rows(self) -> Iterator[Row | Fault]:
+        """Reads each file as one row."""
+        for name in self.names():
+            path = self.place.path_of(name)
+            try:
+                text = self.place.read(name).decode("utf-8", errors="surrogateescape")
+            except OSError as error:
+                yield Fault(path, 1, "a readable file", error.strerror or str(error))
+                continue
+            yield Row({self.text: text, self.label: PurePosixPath(name).parent.name}, path, 1)
+
+
+def find_sources(
+    place: Place, features: tuple[Feature, ...], convert: Convert | None, spec: str
+) -> Sources:
+    """Finds the sources of the splits in a folder or archive.
+
+    Args:
+        place: The folder or archive.
+        features: What the rows are to hold.
+        convert: Makes the features from a record's columns.
+        spec: What the user asked for, for the message.
+
+    Returns:
+        By split its source; splits without one are absent.
+
+    Raises:
+        UserError: No layout that fits the features is there.
+    """
+    layouts: tuple[Callable[[str], Source | None], ...] = (
+        lambda name: _table(place, name, features, convert),
+        lambda name: _label_folders(place, name, features),
+        lambda name: _parallel_files(place, name, features),
+    )
+    for layout in layouts:
+        found = {
+            split: source
+            for split, names in SPLIT_NAMES.items()
+            if (source := next(filter(None, map(layout, names)), None))
+        }
+        if found:
+            return found
+    captions = _table(place, "captions", features, convert) if _has_images(features) else None
+    if captions:
+        return {"train": captions}
+    there = ", ".join(place.glob("*")[:5]) or "no files"
+    raise UserError(
+        f"`data` must hold {_expected(features)}. Received: data={spec}, which has {there}."
+    )
+
+
+def _table(
+    place: Place, name: str, features: tuple[Feature, ...], convert: Convert | None
+) -> Source | None:
+    """Opens NAME.tsv and the like, or returns None; two of them would be ambiguous."""
+    endings = [f"{ending}{gz}" for ending in FORMATS for gz in ("", ".gz")]
+    present = set(place.glob(f"{name}.*"))
+    names = [name + ending for ending in endings if name + ending in present]
+    if len(names) > 1:
+        raise UserError(
+            f"`data` must hold one file for each split. Received: {' and '.join(names)} in "
+            f"{place.path_of('')}. Move one of them away."
+        )
+    form = format_of(names[0]) if names else None
+    return form(place, names[0], features, convert) if form else None
+
+
+def _label_folders(place: Place, name: str, features: tuple[Feature, ...]) -> Source | None:
+    """Opens NAME/<label>/*.txt, or returns None."""
+    by_kind = {f.kind: f.name for f in features}
+    if len(features) != 2 or by_kind.keys() != {"text", "label"}:
+        return None
+    source = LabelFolders(place, name, by_kind["text"], by_kind["label"])
+    return source if source.names() else None
+
+
+def _parallel_files(place: Place, name: str, features: tuple[Feature, ...]) -> Source | None:
+    """Opens NAME.<feature> for each of several features, or returns None."""
+    present = set(place.glob(f"{name}.*"))
+    files = {
+        f.name: TextFile(place, file)
+        for f in features
+        for file in (f"{name}.{f.name}", f"{name}.{f.name}.gz")
+        if file in present
+    }
+    return ParallelFiles(files) if 1 < len(files) == len(features) else None
+
+
+def _has_images(features: tuple[Feature, ...]) -> bool:
+    return any(f.kind == "image" for f in features)
+
+
+def _expected(features: tuple[Feature, ...]) -> str:
+    """Names the layouts that fit the features."""
+    names = [f.name for f in features]
+    layouts = ["train.tsv, train.csv or train.jsonl (each also .gz)"]
+    if len(features) == 1:
+        layouts.append("train.txt")
+    if {f.kind for f in features} == {"text", "label"}:
+        layouts.append("train/<label>/*.txt")
+    if len(features) > 1 and all(f.kind == "text" for f in features):
+        layouts.append(" and ".join(f"train.{name}" for name in names))
+    if _has_images(features):
+        layouts.append("captions.tsv or captions.jsonl")
+    return f"{'; or '.join(layouts)}, with {' and '.join(f'`{name}`' for name in names)}"

@@ -1,0 +1,121 @@
+"""From what the user writes after --data to a data set."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal
+
+from nlp_suite.datasets.checks import RowCheck
+from nlp_suite.datasets.dataset import Dataset
+from nlp_suite.datasets.files import FORMATS, Convert, format_of
+from nlp_suite.datasets.layouts import Sources, find_sources
+from nlp_suite.datasets.places import Archive, Folder
+from nlp_suite.datasets.rows import Feature
+from nlp_suite.datasets.splits import Fractions, SplitKey
+from nlp_suite.errors import UserError
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """The data set that a task brings along.
+
+    Attributes:
+        path: Its file, folder or archive.
+        fractions: The shares cut for validation and test.
+        split_key: What identifies a row when the splits are cut; the whole row by default.
+        convert: Makes an example's features from a row's columns, or None to leave the row out.
+    """
+
+    path: Path
+    fractions: Fractions = field(default_factory=Fractions)
+    split_key: SplitKey | None = None
+    convert: Convert | None = None
+
+
+def open_dataset(
+    spec: str,
+    *,
+    features: tuple[Feature, ...],
+    builtin: Builtin,
+    max_characters: int = 20_000,
+    long_rows: Literal["truncate", "refuse"] = "truncate",
+    bad_rows: Literal["refuse", "skip"] = "refuse",
+) -> Dataset:
+    """Opens a data set by the words of the user; its rows are read when they are asked for.
+
+    Args:
+        spec: `builtin`, `tfds:NAME[/CONFIG]`, `nltk:CORPUS`, or the path of a file (.tsv, .csv,
+            .jsonl, .txt, each also .gz), of a folder, or of a .tar archive of such a folder.
+        features: What an example holds.
+        builtin: What `builtin` stands for.
+        max_characters: Longest text of a row, in characters.
+        long_rows: Whether longer texts are shortened (`truncate`) or are faults (`refuse`).
+        bad_rows: Whether a row that cannot be used stops everything (`refuse`) or is passed over
+            (`skip`).
+
+    Returns:
+        The data set.
+
+    Raises:
+        UserError: There is no such data set, or it holds none of the known layouts.
+    """
+    fractions, split_key, convert = Fractions(), None, None
+    if spec == "builtin":
+        path, fractions = builtin.path, builtin.fractions
+        split_key, convert = builtin.split_key, builtin.convert
+    else:
+        path = Path(spec).expanduser()
+    return Dataset(
+        spec,
+        features,
+        _open_path(path, features, convert, spec),
+        fractions=fractions,
+        split_key=split_key,
+        check=RowCheck(max_characters, long_rows),
+        bad_rows=bad_rows,
+    )
+
+
+def _open_path(
+    path: Path, features: tuple[Feature, ...], convert: Convert | None, spec: str
+) -> Sources:
+    """Opens a file, a folder or an archive."""
+    if path.is_dir():
+        return find_sources(Folder(path), features, convert, spec)
+    if not path.is_file():
+        raise _not_found(spec)
+    if path.suffix == ".tar":
+        return find_sources(_archive(path, spec), features, convert, spec)
+    if form := format_of(path.name):
+        return {"train": form(Folder(path.parent), path.name, features, convert)}
+    raise UserError(
+        f"`data` must be a file that ends in {', '.join(FORMATS)} (each also .gz) or .tar. "
+        f"Received: data={spec}. Rename or convert it."
+    )
+
+
+def _archive(path: Path, spec: str) -> Archive:
+    archive = Archive(path)
+    try:
+        archive.glob("*")
+    except tarfile.TarError as error:
+        raise UserError(
+            f"`data` must be a whole, uncompressed tar archive, found: {error}. "
+            f"Received: data={spec}."
+        ) from error
+    return archive
+
+
+def _not_found(spec: str) -> UserError:
+    """Makes the error for what names nothing, with the nearest thing that there is."""
+    parent = Path(spec).expanduser().parent
+    siblings = [str(path) for path in parent.iterdir()] if parent.is_dir() else []
+    near = get_close_matches(spec, ["builtin", "tfds:", "nltk:", *siblings], n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return UserError(
+        "`data` must be builtin, tfds:NAME, nltk:CORPUS, or the path of a file or folder. "
+        f"Received: data={spec}, which does not exist.{hint}"
+    )

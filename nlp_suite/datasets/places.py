@@ -1,0 +1,101 @@
+"""Where files lie: a folder, or a tar archive that is read without unpacking it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+
+class Place(Protocol):
+    """Something that holds files by name."""
+
+    def glob(self, pattern: str) -> list[str]:
+        """Lists the files whose name matches, sorted; `*` does not match a slash."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Opens a file for reading; raises OSError where there is none."""
+
+    def read(self, name: str) -> bytes:
+        """Reads a whole file; raises OSError where there is none."""
+
+    def path_of(self, name: str) -> str:
+        """Names a file for messages."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on disk.
+
+    Attributes:
+        path: Its path.
+    """
+
+    path: Path
+
+    def glob(self, pattern: str) -> list[str]:
+        """Lists the files whose name matches, sorted; `*` does not match a slash."""
+        paths = (path for path in self.path.glob(pattern) if path.is_file())
+        return sorted(path.relative_to(self.path).as_posix() for path in paths)
+
+    def open(self, name: str) -> BinaryIO:
+        """Opens a file for reading; raises OSError where there is none."""
+        return (self.path / name).open("rb")
+
+    def read(self, name: str) -> bytes:
+        """Reads a whole file; raises OSError where there is none."""
+        return (self.path / name).read_bytes()
+
+    def path_of(self, name: str) -> str:
+        """Names a file for messages."""
+        return str(self.path / name)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An uncompressed tar archive, indexed once; a single folder at its top is entered.
+
+    Files are read by their position, each through a handle of its own, so an archive can be read
+    by several threads and processes.
+
+    Attributes:
+        path: The archive's path.
+    """
+
+    path: Path
+
+    @cached_property
+    def _positions(self) -> Mapping[str, tuple[int, int]]:
+        """By file name its first byte's position and its size, both in bytes."""
+        with tarfile.open(self.path, "r:") as archive:
+            members = {m.name.removeprefix("./"): m for m in archive if m.isreg()}
+        tops = {PurePosixPath(name).parts[0] for name in members}
+        top = f"{tops.pop()}/" if len(tops) == 1 and not any("/" not in n for n in members) else ""
+        return {name.removeprefix(top): (m.offset_data, m.size) for name, m in members.items()}
+
+    def glob(self, pattern: str) -> list[str]:
+        """Lists the files whose name matches, sorted; `*` does not match a slash."""
+        depth = pattern.count("/")
+        names = (name for name in self._positions if name.count("/") == depth)
+        return sorted(name for name in names if PurePosixPath(name).match(pattern))
+
+    def open(self, name: str) -> BinaryIO:
+        """Opens a file for reading; raises OSError where there is none."""
+        return io.BytesIO(self.read(name))
+
+    def read(self, name: str) -> bytes:
+        """Reads a whole file; raises OSError where there is none."""
+        if name not in self._positions:
+            raise FileNotFoundError(2, "No such file in the archive", name)
+        position, size = self._positions[name]
+        with self.path.open("rb") as file:
+            file.seek(position)
+            return file.read(size)
+
+    def path_of(self, name: str) -> str:
+        """Names a file for messages."""
+        return f"{self.path}/{name}"

@@ -1,0 +1,163 @@
+"""What data sets are made of: features, rows, and the faults found in place of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from nlp_suite.errors import UserError
+
+Example = dict[str, str | bytes]
+"""One example: the text of each feature, or the encoded bytes of an image."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that a task reads.
+
+    Attributes:
+        name: The feature's name in an example, and the column's name in a file.
+        kind: `text`, `label` (one of few), or `image` (in a file: the path of one).
+        aliases: Other names under which files hold this column.
+    """
+
+    name: str
+    kind: Literal["text", "label", "image"]
+    aliases: tuple[str, ...] = ()
+
+    def find(self, columns: Iterable[str]) -> str | None:
+        """Picks the column that holds this feature; capitals do not matter.
+
+        Args:
+            columns: The names in the header or the keys of the object.
+
+        Returns:
+            The column's own spelling, or None where there is none.
+
+        Example:
+            >>> Feature("text", "text", aliases=("sentence",)).find(["id", "Sentence"])
+            'Sentence'
+        """
+        spelling = {column.strip().lower(): column for column in columns}
+        names = (self.name, *self.aliases)
+        return next((spelling[name.lower()] for name in names if name.lower() in spelling), None)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is read when it is needed.
+
+    Attributes:
+        name: What identifies the image, such as its path.
+        read: Gives its encoded bytes; raises OSError where there is no such file.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+Value = str | Image
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as a source holds it, and where that is.
+
+    Attributes:
+        values: By feature: the text, or an image yet to be read.
+        file: The file's path, for the reader of a message.
+        line: The line on which the row begins, counted from 1.
+        shortened: Whether a text in it was longer and has been cut.
+    """
+
+    values: Mapping[str, Value]
+    file: str
+    line: int
+    shortened: bool = False
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The values as text; an image is represented by its name."""
+        return {
+            name: value.name if isinstance(value, Image) else value
+            for name, value in self.values.items()
+        }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in a file that cannot be used.
+
+    Attributes:
+        file: The file's path.
+        line: The line, counted from 1.
+        expected: What should have stood there.
+        found: What stands there.
+
+    Example:
+        >>> str(Fault("train.tsv", 7, "2 columns", "3"))
+        'train.tsv:7: expected 2 columns, found 3'
+    """
+
+    file: str
+    line: int
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: expected {self.expected}, found {self.found}"
+
+
+class Source(Protocol):
+    """A place where rows come from."""
+
+    def rows(self) -> Iterator[Row | Fault]:
+        """Reads all rows in their order, with faults in the place of rows that cannot be used."""
+
+
+class Examples:
+    """The examples of one split: iterated as often as needed, read anew each time.
+
+    Args:
+        read: Starts a new pass over the examples.
+        length: How many examples a pass gives.
+
+    Example:
+        >>> examples = Examples.of([{"text": "a"}, {"text": "b"}])
+        >>> len(examples), [e["text"] for e in examples], [e["text"] for e in examples]
+        (2, ['a', 'b'], ['a', 'b'])
+    """
+
+    def __init__(self, read: Callable[[], Iterator[Example]], length: int) -> None:
+        self._read = read
+        self._length = length
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> Examples:
+        """Wraps examples that are in memory already."""
+        return cls(lambda: iter(examples), len(examples))
+
+    def __iter__(self) -> Iterator[Example]:
+        return self._read()
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def quoted(text: str, width: int = 60) -> str:
+    r"""Shows the beginning of a text on one line, with control characters escaped.
+
+    Example:
+        >>> quoted("one" + chr(10) + "two"), quoted("a" * 100, width=5)
+        ("'one\\ntwo'", "'aaaaa...'")
+    """
+    return ascii(text if len(text) <= width else text[:width] + "...")
+
+
+def refuse(fault: Fault, spec: str) -> UserError:
+    """Makes the error that stops a run at a fault."""
+    return UserError(
+        f"`data` cannot be used: {fault}. Received: data={spec}. Put it right, or leave such rows "
+        "out with bad_rows=skip; `inspect` lists them all."
+    )
