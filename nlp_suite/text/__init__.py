@@ -1,0 +1,34 @@
+"""Text to token ids and back, as graph code of core TensorFlow ops.
+
+A tokenizer is learned from texts, saved as one JSON file, tracked by the ``tf.Module`` that is
+exported, and then runs inside the SavedModel with nothing but TensorFlow around it.
+"""
+
+from __future__ import annotations
+
+from nlp_suite.text.boundaries import with_bos, with_eos
+from nlp_suite.text.bytelevel import CharacterTokenizer, SubwordTokenizer
+from nlp_suite.text.labels import Labels
+from nlp_suite.text.storage import TOKENIZERS, learn_tokenizer, load_tokenizer, save_tokenizer
+from nlp_suite.text.tokenizer import BOS, EOS, MAX_CHARACTERS, PAD, SPECIALS, UNK, Tokenizer
+from nlp_suite.text.word import WordTokenizer
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "MAX_CHARACTERS",
+    "PAD",
+    "SPECIALS",
+    "TOKENIZERS",
+    "UNK",
+    "CharacterTokenizer",
+    "Labels",
+    "SubwordTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "learn_tokenizer",
+    "load_tokenizer",
+    "save_tokenizer",
+    "with_bos",
+    "with_eos",
+]
