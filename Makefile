@@ -1,0 +1,64 @@
+# The suite's commands; `make` alone lists them. Arguments for a command go in ARGS='...'.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TASKS := $(sort $(patsubst tasks/%/__main__.py,%,$(wildcard tasks/*/__main__.py)))
+VERBS := train evaluate predict export inspect
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+# What TensorFlow says of itself at import would bury the results.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) \
+	  | while IFS='|' read -r target text; do printf '%-28s%s\n' "$$target" "$$text"; done
+	@for task in $(TASKS); do for verb in $(VERBS); do \
+	  printf '%-28s%s\n' "$$verb-$$task" "python -m tasks.$$task $$verb \$$ARGS"; done; done
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Make .venv and install the project there, once
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@echo "Installing into $(VENV); a few minutes the first time."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev,serve]' \
+	  | while read -r line; do printf '\r\033[K%.78s' "$$line"; done; echo
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Train, evaluate and export every task, then use the exports alone (20 minutes, 2 cores)
+	@$(BIN)/python -m nlp_suite.demo $(ARGS)
+
+.PHONY: test
+test: setup ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: setup ## Check style, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+.PHONY: serve
+serve: setup ## Serve the exported models over HTTP
+	@$(BIN)/nlp-suite serve saved_models $(ARGS)
+
+.PHONY: clean
+clean: ## Remove .venv and caches; saved models stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find nlp_suite tasks tests -name __pycache__ -prune -exec rm -rf {} +
+
+# train-sentiment, evaluate-sentiment, …: one for each verb and each folder in tasks/.
+define task_target
+.PHONY: $(1)-$(2)
+$(1)-$(2): setup
+	@$(BIN)/python -m tasks.$(2) $(1) $$(ARGS)
+endef
+$(foreach task,$(TASKS),$(foreach verb,$(VERBS),$(eval $(call task_target,$(verb),$(task)))))

@@ -1,0 +1,209 @@
+"""Arguments, help and `--config` files of a command, derived from frozen configuration classes.
+
+A field `batch_size: int = 64` becomes `--batch-size`, its docstring the help text, its type the
+check; the help groups the flags by the class that first declares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse_from_object
+from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
+
+from nlp_suite.config import Config
+from nlp_suite.errors import UserError
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a command: a flag, unless it is positional.
+
+    Attributes:
+        name: As in Python, such as `batch_size` for `--batch-size`.
+        type: What its value must be; a positional `list[str]` takes all that are left.
+        default: The value when it is not given.
+        help: One sentence.
+        group: Heading under which the help lists it.
+        positional: Whether it is known by its place.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    group: str = "command"
+    positional: bool = False
+
+    @property
+    def spelling(self) -> str:
+        """The argument as the user writes it."""
+        return self.name.upper() if self.positional else "--" + self.name.replace("_", "-")
+
+
+def config_arguments(config_class: type[Config]) -> list[Argument]:
+    """Makes a flag of each field of a configuration class.
+
+    Args:
+        config_class: A dataclass with a docstring under each field.
+
+    Returns:
+        The flags in the order of the fields, grouped by the class that first declares each.
+
+    Example:
+        >>> arguments = {argument.spelling: argument for argument in config_arguments(Config)}
+        >>> arguments["--batch-size"].type, arguments["--batch-size"].group
+        (<class 'int'>, 'What every task has: its data and how it is trained')
+    """
+    hints = get_type_hints(config_class)
+    lineage = [cls for cls in reversed(config_class.__mro__) if cls is not object]
+    helps = {p.arg_name: p.description for cls in lineage for p in parse_from_object(cls).params}
+    arguments = []
+    for field in fields(config_class):
+        owner = next(cls for cls in lineage if field.name in cls.__annotations__)
+        group = (owner.__doc__ or owner.__name__).partition("\n")[0].rstrip(".")
+        text = " ".join((helps.get(field.name) or "").split())
+        arguments.append(Argument(field.name, hints[field.name], field.default, text, group))
+    return arguments
+
+
+def parse_arguments(
+    command: str,
+    description: str | None,
+    arguments: Iterable[Argument],
+    argv: Sequence[str],
+    *,
+    config_file: bool = False,
+) -> dict[str, Any]:
+    """Reads a command line; `--help` prints and exits.
+
+    Args:
+        command: What the user typed so far, such as `python -m tasks.sentiment train`.
+        description: What the command does, for its help.
+        arguments: What it takes.
+        argv: What follows the command.
+        config_file: Whether `--config FILE` (YAML; flags win over it, wherever they stand) and
+            `--print-config` are taken too.
+
+    Returns:
+        A value for each argument by name.
+
+    Raises:
+        UserError: If an argument or a value is not one that the command takes.
+
+    Example:
+        >>> width = Argument("beam_width", int, 4, "Hypotheses kept at each step.")
+        >>> parse_arguments("nlp-suite", None, [width], ["--beam-width", "8"])
+        {'beam_width': 8}
+        >>> parse_arguments("nlp-suite", None, [width], ["--beam-widht", "8"])
+        Traceback (most recent call last):
+        ...
+        nlp_suite.errors.UserError: no flag `--beam-widht`. Did you mean `--beam-width`?
+    """
+    arguments = list(arguments)
+    places = "".join(f" [{a.spelling} ...]" for a in arguments if a.positional)
+    parser = ArgumentParser(
+        prog=command,
+        usage=f"{command} [--FLAG VALUE ...]{places}",
+        description=description,
+        formatter_class=argparse.HelpFormatter,
+        print_config="--print-config",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    if config_file:
+        parser.add_argument(
+            "--config", action="config", metavar="FILE", help="Read settings from a YAML file."
+        )
+        argv = _config_first(argv)
+    _add(parser, arguments)
+    try:
+        values: dict[str, Any] = parser.parse_args(list(argv)).as_dict()
+    except ArgumentError as error:
+        raise UserError(_explain(str(error), arguments, command)) from None
+    return {argument.name: values[argument.name] for argument in arguments}
+
+
+def closest(word: str, choices: Iterable[str]) -> str:
+    """Says which of the choices was probably meant, or all of them.
+
+    Example:
+        >>> closest("evalute", ["train", "evaluate"])
+        'Did you mean `evaluate`?'
+        >>> closest("dance", ["train", "evaluate"])
+        'Choose one of train, evaluate.'
+    """
+    choices = list(choices)
+    matches = get_close_matches(word, choices, n=1)
+    return f"Did you mean `{matches[0]}`?" if matches else f"Choose one of {', '.join(choices)}."
+
+
+def _add(parser: ArgumentParser, arguments: Iterable[Argument]) -> None:
+    groups: dict[str, Any] = {}
+    for argument in arguments:
+        if argument.group not in groups:
+            groups[argument.group] = parser.add_argument_group(argument.group)
+        text = argument.help.replace("%", "%%")
+        if argument.positional:
+            many = get_origin(argument.type) is list
+            kind: dict[str, Any] = {"nargs": "*" if many else None, "metavar": argument.spelling}
+            groups[argument.group].add_argument(argument.name, help=text, **kind)
+            continue
+        if argument.default is not None:
+            text += " (default: %(default)s)"
+        kind = {"type": argument.type}
+        if argument.type is bool:
+            kind = {"action": ActionYesNo(yes_prefix="", no_prefix="no-")}
+        groups[argument.group].add_argument(
+            argument.spelling, default=argument.default, help=text, **kind
+        )
+
+
+def _config_first(argv: Sequence[str]) -> list[str]:
+    """Moves `--config FILE` to the front, since what comes later wins."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", action="append", default=[])
+    try:
+        known, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(f"`--config`: {error.message}. Name a YAML file.") from None
+    return [f"--config={file}" for file in known.config] + rest
+
+
+def _explain(message: str, arguments: Iterable[Argument], command: str) -> str:
+    """Puts the parser's message into one line that names the argument and the next step."""
+    by_name = {argument.name: argument for argument in arguments}
+    if match := re.search(r"unrecognized arguments: (\S+)", message):
+        word = match[1].partition("=")[0]
+        if not word.startswith("-"):
+            return f"`{word}` belongs to no flag. See `{command} --help`."
+        return f"no flag `{word}`. {closest(word, (a.spelling for a in by_name.values()))}"
+    if match := re.search(r"Option '(.+)' is not accepted", message):
+        return f"no setting `{match[1]}` in `--config`. {closest(match[1], by_name)}"
+    if (match := re.search(r'Parser key "(\w+)"', message)) and match[1] in by_name:
+        argument = by_name[match[1]]
+        value = re.split(r"(?:Got|Given) value: ", message)[-1]
+        expected = _describe(argument.type)
+        return f"`{argument.spelling}` must be {expected}. Received: {argument.name}={value}"
+    return f"{' '.join(message.split())}. See `{command} --help`."
+
+
+def _describe(hint: Any) -> str:
+    """Names a type as a user would.
+
+    Example:
+        >>> _describe(Literal["gru", "lstm"]), _describe(int | None)
+        ('one of gru, lstm', 'an integer')
+    """
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_describe(arg) for arg in get_args(hint) if arg is not type(None))
+    return names.get(hint, str(hint))

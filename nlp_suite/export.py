@@ -1,0 +1,238 @@
+"""SavedModels that stand alone: raw text or image bytes in, finished answers out.
+
+An export is a numbered folder that needs TensorFlow and nothing of this project: the tokenizers and
+the decoding loop are in its graph. Beside the graph lie `signature.json`, for programs, and
+`model_card.md`, for people.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import nlp_suite
+from nlp_suite.datasets import Example
+from nlp_suite.errors import UserError
+from nlp_suite.files import write_beside
+from nlp_suite.layers import disable_cudnn
+from nlp_suite.task import Prediction, Signature, Task, batches, readable
+
+SIGNATURE_FILE = "signature.json"
+_ONE_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
+)
+"""The smallest PNG, in base64: an example request that can be sent as it is."""
+
+
+def export(
+    task: Task[Any], model: keras.Model, to: Path, metrics: Mapping[str, Any] | None = None
+) -> Path:
+    """Writes a SavedModel that answers raw inputs on any machine, as the next version in `to`.
+
+    Every signature of the task becomes a signature of the SavedModel. The weights are stored once,
+    the optimizer is left out, and the recurrent layers are traced without cuDNN, whose kernels
+    would bind the file to machines with a GPU; `model` stays so afterwards.
+
+    Args:
+        task: The task, with its tokenizers.
+        model: Its trained model.
+        to: The folder of versions, such as `saved_models/sentiment/exported`.
+        metrics: What the model scored, for the model card.
+
+    Returns:
+        The new folder: `to/1` at first, then `to/2`, …
+    """
+    disable_cudnn(model)
+    signatures = task.signatures(model)
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    module.tokenizers = task.tokenizers
+    for name, signature in signatures.items():
+        setattr(module, name, _graph_function(name, signature))
+    version = max(versions(to), default=0) + 1
+    with write_beside(to / str(version)) as folder:
+        functions = {name: getattr(module, name) for name in signatures}
+        tf.saved_model.save(module, str(folder), signatures=functions)
+        description = _describe(task, signatures, functions)
+        (folder / SIGNATURE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
+        card = _model_card(task, version, description, metrics or {})
+        (folder / "model_card.md").write_text(card, encoding="utf-8")
+    return to / str(version)
+
+
+def versions(folder: Path) -> list[int]:
+    """Lists the versions exported to a folder, oldest first.
+
+    Args:
+        folder: A folder of numbered folders; it may be missing.
+
+    Returns:
+        Their numbers in ascending order.
+
+    Example:
+        >>> versions(Path("saved_models/nothing/exported"))
+        []
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(int(child.name) for child in folder.iterdir() if child.name.isdecimal())
+
+
+class ExportedModel:
+    """A SavedModel of any task, loaded with TensorFlow alone.
+
+    Args:
+        path: A version's folder, or the folder of versions, whose newest is taken.
+
+    Raises:
+        UserError: If there is no export.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if numbers := versions(path):
+            path = path / str(numbers[-1])
+        if not (path / SIGNATURE_FILE).is_file():
+            raise UserError(
+                f"`exported` must be a folder that `export` wrote. Received: exported={path}"
+            )
+        self.path = path
+        self.description = json.loads((path / SIGNATURE_FILE).read_text(encoding="utf-8"))
+        self._loaded = tf.saved_model.load(str(path))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The raw inputs of `serving_default` by name."""
+        return tuple(self.description["signatures"]["serving_default"]["inputs"])
+
+    def predictions(
+        self, examples: Iterable[Example], batch_size: int = 64
+    ) -> Iterator[Prediction]:
+        """Answers many raw inputs, batch by batch, in their order.
+
+        Args:
+            examples: A value for each of `inputs`.
+            batch_size: Examples answered together.
+
+        Yields:
+            The outputs for each example, as plain Python values.
+        """
+        for batch in batches(examples, batch_size, self.inputs):
+            yield from readable(self._loaded.signatures["serving_default"](**batch))
+
+
+def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:
+    """Makes the graph function of a signature, with its options as arguments that have defaults.
+
+    TensorFlow reads names and defaults from the Python signature, so one is made to measure: the
+    defaults are then stored in the SavedModel and `loaded.beam(text)` uses them.
+    """
+    defaults = {name: tf.constant(value) for name, value in signature.options.items()}
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    call_signature = inspect.Signature(
+        [inspect.Parameter(name, kind) for name in signature.inputs]
+        + [inspect.Parameter(name, kind, default=value) for name, value in defaults.items()]
+    )
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        arguments = call_signature.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        return signature.function(**arguments.arguments)
+
+    call.__name__ = name
+    call.__signature__ = call_signature  # type: ignore[attr-defined]
+    specs = [
+        tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.inputs.items()
+    ] + [tf.TensorSpec([], value.dtype, name=name) for name, value in defaults.items()]
+    return tf.function(call, input_signature=specs)
+
+
+def _describe(
+    task: Task[Any], signatures: Mapping[str, Signature], functions: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Says in plain values how the export is called and what it answers."""
+    return {
+        "task": task.name,
+        "summary": (type(task).__doc__ or "").strip().partition("\n")[0],
+        "signatures": {
+            name: {
+                "inputs": {key: _describe_tensor(spec) for key, spec in signature.inputs.items()},
+                "options": dict(signature.options),
+                "outputs": {
+                    key: _describe_tensor(spec)
+                    for key, spec in functions[name]
+                    .get_concrete_function()
+                    .structured_outputs.items()
+                },
+            }
+            for name, signature in signatures.items()
+        },
+        "example_request": {
+            "signature_name": "serving_default",
+            "instances": [{name: _example(name) for name in task.serving_inputs}],
+        },
+        "versions": {
+            "nlp_suite": nlp_suite.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+
+
+def _describe_tensor(spec: Any) -> dict[str, Any]:
+    return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+
+
+def _example(name: str) -> Any:
+    return {"b64": _ONE_PIXEL} if name == "image" else "A short example."
+
+
+def _model_card(
+    task: Task[Any], version: int, description: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> str:
+    """Writes the page that tells a stranger what the export is, in Markdown."""
+    request = json.dumps(description["example_request"], indent=2)
+    versions_used = ", ".join(f"{k} {v}" for k, v in description["versions"].items())
+    measured = json.dumps(metrics, indent=2) if metrics else "Not evaluated before the export."
+    return f"""# {task.name}, version {version}
+
+{description["summary"]}
+
+## Use
+
+    import tensorflow as tf
+    model = tf.saved_model.load("{version}")
+    model.signatures["serving_default"](...)
+
+`signature.json` lists the signatures with their inputs, options and outputs. A request to
+TensorFlow Serving:
+
+{_indented(request)}
+
+A SavedModel is a program and can read files: load only those you trust.
+
+## Training
+
+Data: `{task.config.data}`; what the model says derives from it, so its licence and its limits
+apply. Settings:
+
+{_indented(json.dumps(asdict(task.config), indent=2))}
+
+## Metrics
+
+{_indented(measured)}
+
+## Versions and licence
+
+Made with {versions_used}. The code is licensed under Apache-2.0.
+"""
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

@@ -1,0 +1,177 @@
+"""What the command line of a task can do: train, evaluate, predict, export and inspect.
+
+Each verb reads its own flags, so that `--help` needs the task's configuration alone; TensorFlow is
+imported when the work begins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nlp_suite.arguments import Argument, config_arguments, parse_arguments
+from nlp_suite.config import Config, DecodingConfig
+from nlp_suite.console import (
+    INPUT,
+    batch_size,
+    print_json_lines,
+    raw_examples,
+    with_progress,
+    write_table,
+)
+from nlp_suite.files import replace_text
+
+if TYPE_CHECKING:
+    import keras
+
+    from nlp_suite.task import Task
+
+
+@dataclass(frozen=True)
+class Application:
+    """A task's package, whose modules are imported when they are needed.
+
+    Attributes:
+        package: The package's name, such as `tasks.sentiment`.
+    """
+
+    package: str
+
+    @property
+    def name(self) -> str:
+        """The task's name, which is its folder's."""
+        return self.package.rpartition(".")[2]
+
+    @property
+    def summary(self) -> str:
+        """The task in one sentence."""
+        return (import_module(self.package).__doc__ or "").strip()
+
+    @property
+    def config_class(self) -> type[Config]:
+        """The class of its settings; light to import."""
+        config_class: type[Config] = self._load("config", "CONFIG")
+        return config_class
+
+    @property
+    def task_class(self) -> type[Task[Any]]:
+        """The Task itself; importing it brings in TensorFlow."""
+        task_class: type[Task[Any]] = self._load("task", "TASK")
+        return task_class
+
+    @property
+    def run_dir(self) -> Argument:
+        """The flag that says where the run is kept."""
+        return Argument(
+            "run_dir", Path, Path("saved_models", self.name, "run"), "Folder of the run."
+        )
+
+    def overrides(self, *names: str) -> list[Argument]:
+        """The flags that change a run's settings: those named and those of decoding."""
+        if issubclass(self.config_class, DecodingConfig):
+            names += tuple(field.name for field in fields(DecodingConfig))
+        return [
+            replace(flag, default=None, help=f"{flag.help} (default: as trained)")
+            for flag in config_arguments(self.config_class)
+            if flag.name in names
+        ]
+
+    def restore(self, run_dir: Path, settings: Mapping[str, Any]) -> tuple[Task[Any], keras.Model]:
+        """Restores the run, with the settings that were given in place of the run's own."""
+        from nlp_suite.training import restore
+
+        task, model = restore(self.task_class, run_dir)
+        given = {name: value for name, value in settings.items() if value is not None}
+        task.config = replace(task.config, **given)
+        return task, model
+
+    def _load(self, module: str, name: str) -> Any:
+        loaded = import_module(f"{self.package}.{module}")
+        if not hasattr(loaded, name):
+            raise AttributeError(f"`{self.package}.{module}` must define `{name}`")
+        return getattr(loaded, name)
+
+
+def train(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Trains a model, or continues a run that is not finished."""
+    flags = [app.run_dir, *config_arguments(app.config_class)]
+    values = parse_arguments(command, train.__doc__, flags, argv, config_file=True)
+    run_dir = values.pop("run_dir")
+    config = app.config_class(**values)
+
+    from nlp_suite.training import train as train_task
+
+    train_task(app.task_class(config), run_dir)
+    print(run_dir)
+
+
+def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Scores a run on examples it has not seen; prints one JSON line.
+
+    The line is kept in the run's folder as metrics.json, the predictions beside their references
+    in predictions.tsv.
+    """
+    split = Literal["train", "validation", "test"]
+    flags = [
+        app.run_dir,
+        Argument("split", split, "test", "Which part of the data."),
+        Argument("baseline", bool, False, "Measure the simple models to beat, too."),
+        *app.overrides("data"),
+    ]
+    values = parse_arguments(command, evaluate.__doc__, flags, argv)
+    run_dir, part, baseline = (values.pop(name) for name in ("run_dir", "split", "baseline"))
+    task, model = app.restore(run_dir, values)
+    examples = task.examples(part)
+    bar = with_progress(examples, "evaluate", len(examples))
+    predictions = list(task.predictions(model, bar))
+    report: dict[str, Any] = {"data": task.config.data, "split": part, "examples": len(examples)}
+    report |= task.measure(examples, predictions)
+    if baseline:
+        report["baselines"] = task.baseline(task.examples("train"), examples)
+    rows = (
+        {**example, **{f"predicted_{name}": value for name, value in prediction.items()}}
+        for example, prediction in zip(examples, predictions, strict=True)
+    )
+    write_table(run_dir / "predictions.tsv", rows)
+    replace_text(run_dir / "metrics.json", json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report))
+
+
+def predict(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Answers each input, or each line of stdin, with one JSON object a line."""
+    flags = [app.run_dir, *app.overrides(), INPUT]
+    values = parse_arguments(command, predict.__doc__, flags, argv)
+    arguments, run_dir = values.pop("input"), values.pop("run_dir")
+    task, model = app.restore(run_dir, values)
+    examples = raw_examples(tuple(task.serving_inputs), arguments)
+    print_json_lines(task.predictions(model, examples, batch_size(arguments)))
+
+
+def export(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Writes a run as a SavedModel that needs TensorFlow alone; prints its folder."""
+    to = Argument("to", Path, Path("saved_models", app.name, "exported"), "Folder of the versions.")
+    flags = [app.run_dir, to, *app.overrides()]
+    values = parse_arguments(command, export.__doc__, flags, argv)
+    run_dir, folder = values.pop("run_dir"), values.pop("to")
+    task, model = app.restore(run_dir, values)
+
+    from nlp_suite.export import export as export_task
+
+    metrics = run_dir / "metrics.json"
+    measured = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None
+    print(export_task(task, model, folder, measured))
+
+
+def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Shows the data that `train` would read with the same flags, and its bad rows."""
+    flags = config_arguments(app.config_class)
+    values = parse_arguments(command, inspect.__doc__, flags, argv, config_file=True)
+    print(app.task_class(app.config_class(**values)).dataset.inspect())
+
+
+TASK_VERBS = (train, evaluate, predict, export, inspect)
+"""In the order in which a newcomer meets them."""
