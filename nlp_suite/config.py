@@ -11,6 +11,7 @@ own configuration inherits what it uses and redeclares a field where another def
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +23,60 @@ class Config:
     epochs: int = 10
     """Passes over the training examples; early stopping usually ends a run before."""
     batch_size: int = 64
-    """Examples a step."""
+    """Examples a step: small enough for any memory, large enough to keep two cores busy."""
+    batch_tokens: int = 0
+    """Tokens a step, padding included, in place of --batch-size: even steps where lengths vary
+    much; 0 counts examples."""
+    micro_batches: int = 1
+    """Parts in which a batch is worked off, one after the other: the same step in less memory."""
+    optimizer: Literal["adam", "adamw", "sgd", "adafactor", "nt_asgd"] = "adam"
+    """Adam needs the least tuning; nt_asgd is plain SGD that averages the weights once validation
+    stands still, long the best for language models."""
     learning_rate: float = 1e-3
     """Peak rate of the optimizer; Adam's customary value."""
+    schedule: Literal[
+        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
+    ] = "constant"
+    """How the rate changes over the run; constant can be stopped and lengthened at will."""
+    warmup_steps: int = 0
+    """Steps in which the rate rises to its peak; recurrent networks rarely need any. one_cycle and
+    slanted_triangular have a rise of their own."""
+    weight_decay: float = 0.0
+    """Share of the rate by which weights shrink at each step; 0.01 is customary with adamw."""
+    clip_norm: float = 1.0
+    """Longest gradient over all weights, against the exploding gradients of recurrent networks;
+    0 does not clip."""
+    label_smoothing: float = 0.0
+    """Share of the target's probability spread over all classes; 0.1 is customary for
+    translation, and makes probabilities less sharp."""
+    ema: float = 0.0
+    """Share of the old average kept at each step in an average of the weights, which is then what
+    is evaluated and kept; 0.999 is customary, 0 keeps none."""
+    patience: int = 3
+    """Epochs without a better validation score before the run stops; 0 never stops early."""
+    plateau_patience: int = 1
+    """Epochs without a better validation score before --schedule plateau halves the rate."""
+    score_seconds: float = 15.0
+    """About how long the answers to a validation sample may take after each epoch, where the score
+    is not measured along with the loss. Once chosen, the sample stays the same for the run."""
     max_minutes: float = 0.0
     """Stop training after so many minutes and keep the best weights; 0 sets no limit."""
+    checkpoint_minutes: float = 3.0
+    """Minutes between checkpoints, and so the work lost at most when a run is killed."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept: one to go on from and one should the first be damaged."""
+    retries: int = 3
+    """Times that a diverging run goes back to its last checkpoint, at half the rate."""
     seed: int = 0
     """Seeds weights, dropout and the order of examples: the same seed gives the same run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How one long stream of tokens is read."""
+
+    bptt: int = 70
+    """Tokens through which gradients flow back; the state is carried on from window to window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +94,38 @@ class RecurrentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EncoderDecoderConfig(RecurrentConfig):
+    """How the decoder follows the encoder."""
+
+    attention: str = "general"
+    """How the decoder looks at the memory: dot, scaled_dot, general, additive or none."""
+    bridge: str = "dense"
+    """How the encoder's final state becomes the decoder's first: zero, copy or dense."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecodingConfig:
     """How text is generated."""
 
-    beam_width: int = 4
-    """Hypotheses kept at each step; 1 is greedy decoding."""
+    decode: str = "beam"
+    """greedy, beam or sample."""
     max_length: int = 100
     """Longest generated text, in tokens."""
+    min_length: int = 0
+    """Tokens to generate before a text may end."""
+    beam_width: int = 4
+    """Hypotheses kept at each step of beam search; 1 is greedy decoding."""
+    length_penalty: float = 0.6
+    """0 favours short texts; 1 compares log-probabilities per token, about; 0.6 as in GNMT."""
+    coverage_penalty: float = 0.0
+    """Above 0 favours texts that attend to all of the input; GNMT took 0.2."""
+    n_best: int = 1
+    """Texts returned for each input."""
+    no_repeat_ngram: int = 0
+    """No n-gram of this many tokens comes twice in a text; 0 allows all."""
+    temperature: float = 1.0
+    """Sampling: below 1 keeps to the probable, above 1 dares more."""
+    top_k: int = 0
+    """Sampling: draw from this many most probable tokens only; 0 draws from all."""
+    top_p: float = 1.0
+    """Sampling: draw from the fewest tokens with this probability together; 1 draws from all."""

@@ -1,0 +1,14 @@
+"""Generating text with any model that can take one step: greedy, beam search and sampling.
+
+A model takes part through its `StepFunction`. Everything runs in the graph, in one
+`tf.while_loop`, over unknown batch sizes and lengths, and so can be exported as it is.
+"""
+
+from __future__ import annotations
+
+from nlp_suite.decoding.hypotheses import Hypotheses, StepFunction
+from nlp_suite.decoding.sampling import greedy, sample
+from nlp_suite.decoding.scoring import ensemble, score
+from nlp_suite.decoding.search import beam_search
+
+__all__ = ["Hypotheses", "StepFunction", "beam_search", "ensemble", "greedy", "sample", "score"]
