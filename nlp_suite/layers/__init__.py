@@ -1,0 +1,33 @@
+"""Building blocks of recurrent networks, in Keras 3 alone, so they run under every backend.
+
+Sequences are right-padded, and masks are explicit: `mask=`, bool [batch, time], True at real steps.
+States are plain tuples of tensors, given and returned. A row that is all padding is harmless.
+"""
+
+from nlp_suite.layers.attention import Attention
+from nlp_suite.layers.bridge import Bridge
+from nlp_suite.layers.decoder import Decoder
+from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
+from nlp_suite.layers.images import ImageEncoder
+from nlp_suite.layers.pooling import Pooling
+from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
+from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
+from nlp_suite.layers.stacks import BidirectionalRNN, RNNStack
+
+__all__ = [
+    "ActivationRegularization",
+    "Attention",
+    "BidirectionalRNN",
+    "Bridge",
+    "Decoder",
+    "ImageEncoder",
+    "Logits",
+    "Pooling",
+    "RNNStack",
+    "TiedLogits",
+    "TokenEmbedding",
+    "VariationalDropout",
+    "WeightDrop",
+    "disable_cudnn",
+    "rnn",
+]

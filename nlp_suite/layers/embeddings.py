@@ -1,0 +1,153 @@
+"""From token ids to vectors, and from vectors back to the vocabulary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class TokenEmbedding(keras.layers.Layer):
+    """Looks up a learned vector for each token id.
+
+    Args:
+        vocabulary_size: Number of ids.
+        units: Size of a vector.
+        dropout: Share of the vocabulary that is dropped while training: a dropped word is zero
+            wherever it occurs in the batch (Gal & Ghahramani 2016,
+            https://arxiv.org/abs/1512.05287).
+        vectors: Initial vectors, float [vocabulary_size, units]; None draws them.
+
+    Example:
+        >>> TokenEmbedding(vocabulary_size=10, units=4)(ops.array([[3, 1, 2]])).shape
+        TensorShape([1, 3, 4])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        units: int,
+        *,
+        dropout: float = 0.0,
+        vectors: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.units = units
+        self.dropout = dropout
+        self.vectors = vectors
+        self.seed_generator = keras.random.SeedGenerator()
+        self.built = False
+
+    def build(self, _: tuple[int | None, ...] = ()) -> None:
+        """Makes the table of vectors."""
+        if self.built:
+            return
+        # Without autocast: only the vectors looked up are cast, not the table at every step.
+        self.embeddings = self.add_weight(
+            shape=(self.vocabulary_size, self.units),
+            initializer=keras.initializers.RandomUniform(-0.1, 0.1),
+            autocast=False,
+            name="embeddings",
+        )
+        if self.vectors is not None:
+            self.embeddings.assign(self.vectors)
+        self.built = True
+
+    def call(self, ids: Any, training: bool | None = None) -> Any:
+        """Maps int [...] to float [..., units]."""
+        vectors = ops.cast(ops.take(self.embeddings, ids, axis=0), self.compute_dtype)
+        if training and self.dropout:
+            words = keras.random.dropout(
+                ops.ones((self.vocabulary_size,), dtype=self.compute_dtype),
+                self.dropout,
+                seed=self.seed_generator,
+            )
+            vectors = vectors * ops.take(words, ids, axis=0)[..., None]
+        return vectors
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make this layer again; initial vectors are in the weights."""
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "units": self.units,
+            "dropout": self.dropout,
+        }
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class Logits(keras.layers.Layer):
+    """Scores every token of the vocabulary.
+
+    The product runs in the compute dtype; the logits are float32, so that softmax and loss are
+    exact under mixed precision.
+
+    Args:
+        vocabulary_size: Number of ids.
+    """
+
+    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.projection = keras.layers.Dense(vocabulary_size, name="projection")
+
+    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
+        """Builds the projection for inputs of this shape."""
+        self.projection.build(inputs_shape)
+
+    def call(self, inputs: Any) -> Any:
+        """Maps float [..., features] to float32 [..., vocabulary]."""
+        return ops.cast(self.projection(inputs), "float32")
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class TiedLogits(keras.layers.Layer):
+    """Scores every token with the input embedding's own vectors, which halves the parameters.
+
+    Inputs of another size than the vectors are projected first.
+
+    Source: Press & Wolf 2017, https://arxiv.org/abs/1608.05859; Inan et al. 2017,
+    https://arxiv.org/abs/1611.01462.
+
+    Args:
+        embedding: The embedding whose vectors are shared.
+    """
+
+    def __init__(self, embedding: TokenEmbedding, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.embedding = embedding
+        self.projection: keras.layers.Layer | None = None
+
+    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
+        """Makes the bias, and the projection where sizes differ."""
+        self.embedding.build()
+        if inputs_shape[-1] != self.embedding.units:
+            self.projection = keras.layers.Dense(self.embedding.units, name="projection")
+            self.projection.build(inputs_shape)
+        self.bias = self.add_weight(
+            shape=(self.embedding.vocabulary_size,), initializer="zeros", name="bias"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Maps float [..., features] to float32 [..., vocabulary]."""
+        if self.projection is not None:
+            inputs = self.projection(inputs)
+        table = ops.cast(self.embedding.embeddings, self.compute_dtype)
+        return ops.cast(ops.matmul(inputs, ops.transpose(table)) + self.bias, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make this layer again."""
+        return {
+            **super().get_config(),
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TiedLogits:
+        """Makes the layer again from what `get_config` returned."""
+        return cls(
+            embedding=keras.saving.deserialize_keras_object(config.pop("embedding")), **config
+        )
