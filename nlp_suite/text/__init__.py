@@ -6,11 +6,12 @@ exported, and then runs inside the SavedModel with nothing but TensorFlow around
 
 from __future__ import annotations
 
+from nlp_suite.specials import BOS, EOS, PAD, SPECIALS, UNK
 from nlp_suite.text.boundaries import with_bos, with_eos
 from nlp_suite.text.bytelevel import CharacterTokenizer, SubwordTokenizer
 from nlp_suite.text.labels import Labels
 from nlp_suite.text.storage import TOKENIZERS, learn_tokenizer, load_tokenizer, save_tokenizer
-from nlp_suite.text.tokenizer import BOS, EOS, MAX_CHARACTERS, PAD, SPECIALS, UNK, Tokenizer
+from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer
 from nlp_suite.text.word import WordTokenizer
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from nlp_suite.text.tokenizer import BOS, EOS
+from nlp_suite.specials import BOS, EOS
 
 
 def with_bos(ids: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.specials import BOS, EOS, PAD, SPECIALS, UNK
+from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 
 MAX_CHARACTERS = 10_000
 TEXTS = tf.TensorSpec([None], tf.string)

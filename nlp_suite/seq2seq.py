@@ -1,0 +1,139 @@
+"""The encoder-decoder: one network with two uses, whole targets in training and steps in decoding.
+
+Sources: Sutskever et al. 2014, https://arxiv.org/abs/1409.3215; Bahdanau et al. 2015,
+https://arxiv.org/abs/1409.0473; for images Vinyals et al. 2015, https://arxiv.org/abs/1411.4555,
+and Xu et al. 2015, https://arxiv.org/abs/1502.03044.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from nlp_suite.layers import Bridge, Decoder, ImageEncoder, RNNStack, TokenEmbedding
+from nlp_suite.specials import PAD
+
+Context = tuple[Any, Any]
+"""What the decoder attends to: memory, float [batch, places, features], and its mask."""
+
+
+class TextEncoder(keras.layers.Layer):
+    """Reads token ids; every token becomes a place of the memory.
+
+    Args:
+        embedding: Maps token ids to vectors.
+        stack: Reads the vectors, usually in both directions.
+    """
+
+    def __init__(self, embedding: TokenEmbedding, stack: RNNStack, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.embedding = embedding
+        self.stack = stack
+
+    def call(self, tokens: Any, training: bool | None = None) -> tuple[Any, Any, Any]:
+        """Encodes a batch of texts.
+
+        Args:
+            tokens: int32 [batch, time], right-padded with PAD.
+            training: Whether to drop out.
+
+        Returns:
+            The memory, float [batch, time, features], its mask, bool [batch, time], and the final
+            state.
+        """
+        mask = ops.not_equal(tokens, PAD)
+        embedded = self.embedding(tokens, training=training)
+        memory, state = self.stack(embedded, mask=mask, training=training)
+        return memory, mask, state
+
+
+class RegionEncoder(keras.layers.Layer):
+    """Looks at images; every region becomes a place of the memory.
+
+    Args:
+        encoder: Maps images to regions.
+    """
+
+    def __init__(self, encoder: ImageEncoder, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+
+    def call(self, images: Any, training: bool | None = None) -> tuple[Any, Any, Any]:
+        """Encodes a batch of images.
+
+        Args:
+            images: uint8 [batch, height, width, 3].
+            training: Whether to drop out.
+
+        Returns:
+            The memory, float [batch, regions, features], its mask, bool [batch, regions], and as
+            the state the mean region, with which Xu et al. start their decoder.
+        """
+        regions = self.encoder(images, training=training)
+        mask = ops.ones_like(regions[..., 0], dtype="bool")
+        return regions, mask, (ops.mean(regions, axis=1),)
+
+
+class EncoderDecoder(keras.Model):
+    """An encoder, a bridge between the states, and a decoder that attends to the memory.
+
+    Args:
+        encoder: Maps the source to (memory, mask, state).
+        bridge: Maps the encoder's state to the decoder's first.
+        decoder: Predicts each next token.
+    """
+
+    def __init__(
+        self, encoder: keras.layers.Layer, bridge: Bridge, decoder: Decoder, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.bridge = bridge
+        self.decoder = decoder
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        """Predicts every token of the target from the ones before it: teacher forcing.
+
+        Source: Williams & Zipser 1989, https://doi.org/10.1162/neco.1989.1.2.270.
+
+        Args:
+            inputs: `source`, what the encoder reads, and `tokens`, int32 [batch, time]: the target
+                with BOS before it.
+            training: Whether to drop out.
+
+        Returns:
+            float32 [batch, time, vocabulary].
+        """
+        state, (memory, mask) = self.start(inputs["source"], training=training)
+        logits, _, _ = self.decoder(inputs["tokens"], state, memory, mask=mask, training=training)
+        return logits
+
+    def start(self, source: Any, training: bool | None = None) -> tuple[Any, Context]:
+        """Encodes the source, once for all steps of decoding.
+
+        Args:
+            source: What the encoder reads.
+            training: Whether to drop out.
+
+        Returns:
+            The decoder's first state, and the memory with its mask.
+        """
+        memory, mask, state = self.encoder(source, training=training)
+        return self.bridge(state), (memory, mask)
+
+    def step(self, tokens: Any, state: Any, context: Context) -> tuple[Any, Any, Any]:
+        """Predicts one next token, with the weights that `call` uses.
+
+        Args:
+            tokens: The latest tokens, int32 [batch].
+            state: The decoder's state so far.
+            context: The memory and its mask.
+
+        Returns:
+            Logits, float32 [batch, vocabulary], the next state, and the attention,
+            float [batch, places].
+        """
+        memory, mask = context
+        return self.decoder.step(tokens, state, memory, mask=mask)
