@@ -129,3 +129,8 @@ class DecodingConfig:
     """Sampling: draw from this many most probable tokens only; 0 draws from all."""
     top_p: float = 1.0
     """Sampling: draw from the fewest tokens with this probability together; 1 draws from all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationConfig(DecodingConfig, Config):
+    """What every task has that writes text."""

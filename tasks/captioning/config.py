@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import Config, DecodingConfig, EncoderDecoderConfig
+from nlp_suite.config import EncoderDecoderConfig, GenerationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptioningConfig(EncoderDecoderConfig, DecodingConfig, Config):
+class CaptioningConfig(EncoderDecoderConfig, GenerationConfig):
     """A convolutional encoder and a recurrent decoder with attention over image regions."""
 
     image_size: int = 64

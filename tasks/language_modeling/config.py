@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import Config, DecodingConfig, RecurrentConfig
+from nlp_suite.config import GenerationConfig, RecurrentConfig, StreamConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelingConfig(RecurrentConfig, DecodingConfig, Config):
+class LanguageModelingConfig(RecurrentConfig, StreamConfig, GenerationConfig):
     """A recurrent network that predicts each next token of one long text."""
 
     tokenizer: str = "subword"

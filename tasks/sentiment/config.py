@@ -22,11 +22,8 @@ class SentimentConfig(RecurrentConfig, Config):
     embedding_units: int = 50
     """Size of the word vectors that are learned, beside the pretrained ones."""
     embeddings: str = "builtin"
-    """Pretrained vectors: builtin (GloVe, 50 numbers a word), none, or a GloVe, word2vec or fastText
-    text file, plain or .gz."""
-    ngram_buckets: int = 65_536
-    """Size of the table of word-pair weights added to the answer (Wide & Deep, Cheng et al. 2016);
-    0 leaves the recurrent network alone."""
+    """Pretrained vectors: builtin (GloVe, 50 numbers a word), none, or a text file of GloVe,
+    word2vec or fastText vectors, plain or .gz."""
 
 
 CONFIG = SentimentConfig

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import Config, DecodingConfig, EncoderDecoderConfig
+from nlp_suite.config import EncoderDecoderConfig, GenerationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationConfig(EncoderDecoderConfig, DecodingConfig, Config):
+class TranslationConfig(EncoderDecoderConfig, GenerationConfig):
     """A bidirectional encoder and a decoder with attention over subwords that both languages share."""
 
     source: str = "en"
