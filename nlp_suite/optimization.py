@@ -1,0 +1,196 @@
+"""Optimizers, the course of the learning rate, and averages of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import tensorflow as tf
+
+from nlp_suite.config import Config
+from nlp_suite.errors import UserError
+
+Rate = Callable[[int], float]
+"""From the number of updates done to the learning rate of the next one."""
+
+
+def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
+    """Makes the optimizer that `config.optimizer` names.
+
+    Args:
+        config: Training settings. `optimizer` is one of `adam` (Kingma and Ba 2015,
+            arXiv:1412.6980), `adamw` (Loshchilov and Hutter 2019, arXiv:1711.05101), `sgd`,
+            `adafactor` (Shazeer and Stern 2018, arXiv:1804.04235) and `nt_asgd` (Merity et al.
+            2018, arXiv:1708.02182: plain SGD whose averaged weights are used).
+
+    Returns:
+        An optimizer whose rate can be set; under mixed_float16 one that scales the loss.
+
+    Raises:
+        UserError: When the name is unknown, or a weight decay is set that would do nothing.
+    """
+    rate, decay = float(config.learning_rate), config.weight_decay or None
+    makers: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
+        "adam": lambda: keras.optimizers.Adam(rate),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=decay),
+        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+        "adafactor": lambda: keras.optimizers.Adafactor(rate, weight_decay=decay),
+        "nt_asgd": lambda: keras.optimizers.SGD(rate, weight_decay=decay),
+    }
+    if config.optimizer not in makers:
+        raise UserError(
+            f"`optimizer` must be one of {', '.join(makers)}. "
+            f"Received: optimizer={config.optimizer}."
+        )
+    if (config.optimizer == "adam" and decay) or (config.optimizer == "adamw" and not decay):
+        raise UserError(
+            "`weight_decay` must be 0 with adam and above 0 with adamw. Received: "
+            f"weight_decay={config.weight_decay}, optimizer={config.optimizer}. "
+            "Pass --optimizer adamw --weight-decay 0.01 to decay weights."
+        )
+    optimizer = makers[config.optimizer]()
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def make_schedule(config: Config, steps: int) -> Rate:
+    """Makes the course of the learning rate, whose peak is `config.learning_rate`.
+
+    Args:
+        config: Training settings. `schedule` is one of
+
+            - `constant`, and `plateau`, which the loop lowers when validation stands still;
+            - `inverse_sqrt`: falls with the square root of the updates (Vaswani et al. 2017,
+              arXiv:1706.03762);
+            - `cosine`: falls to nothing along half a cosine (Loshchilov and Hutter 2017,
+              arXiv:1608.03983);
+            - `one_cycle`: rises from 1/25 of the peak for 30 % of the run, then falls to almost
+              nothing, both along half a cosine (Smith and Topin 2018, arXiv:1708.07120);
+            - `slanted_triangular`: rises in a line for 10 % of the run and falls in a line to 1/32
+              (Howard and Ruder 2018, arXiv:1801.06146).
+
+            The first three begin with `warmup_steps` updates of linear rise.
+        steps: Updates of the whole run.
+
+    Returns:
+        A function from the number of updates done to the rate.
+
+    Raises:
+        UserError: When the name is unknown.
+
+    Example:
+        >>> rate = make_schedule(Config(learning_rate=1.0, schedule="cosine", warmup_steps=2), 10)
+        >>> [rate(0), rate(1), rate(2), rate(6), round(rate(10), 9)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    warmup = config.warmup_steps
+    shapes: dict[str, Callable[[int], float]] = {
+        "constant": lambda _: 1.0,
+        "plateau": lambda _: 1.0,
+        "inverse_sqrt": lambda step: math.sqrt(max(1, warmup) / max(1, warmup, step)),
+        "cosine": lambda step: _half_cosine((step - warmup) / max(1, steps - warmup), 1.0, 0.0),
+        "one_cycle": lambda step: _one_cycle(step / max(1, steps)),
+        "slanted_triangular": lambda step: _slanted_triangular(step / max(1, steps)),
+    }
+    if config.schedule not in shapes:
+        raise UserError(
+            f"`schedule` must be one of {', '.join(shapes)}. Received: schedule={config.schedule}."
+        )
+    shape = shapes[config.schedule]
+    has_own_rise = config.schedule in ("one_cycle", "slanted_triangular")
+
+    def rate(step: int) -> float:
+        rise = 1.0 if has_own_rise else min(1.0, (step + 1) / max(1, warmup))
+        return config.learning_rate * (rise if rise < 1 else shape(step))
+
+    return rate
+
+
+class WeightAverage:
+    """A running average of weights, which often predicts better than the last ones.
+
+    Args:
+        weights: The weights to average.
+        decay: Share of the old average kept at each update, for an exponential average; None for a
+            plain mean of all weights since `start` was called (Polyak and Juditsky 1992).
+    """
+
+    def __init__(self, weights: Sequence[keras.Variable], decay: float | None) -> None:
+        self.weights = weights
+        self.decay = decay
+        self.averages = [_copy(weight) for weight in weights]
+        self.count = keras.Variable(
+            0.0, trainable=False, name="averaged", aggregation="only_first_replica"
+        )
+        self.started = keras.Variable(
+            float(decay is not None), trainable=False, aggregation="only_first_replica"
+        )
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Everything that has to be saved to go on."""
+        return [self.count, self.started, *self.averages]
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the averages differ from the weights yet."""
+        return bool(self.started.numpy())
+
+    def start(self) -> None:
+        """Begins to average; until then the averages follow the weights."""
+        self.started.assign(1.0)
+
+    def update(self) -> None:
+        """Takes the present weights into the averages. Graph code, once after each step."""
+        self.count.assign_add(self.started)
+        if self.decay is None:
+            share = 1.0 / tf.maximum(self.count.value, 1.0)
+        else:
+            # A young average would be dominated by the random initial weights.
+            share = 1.0 - tf.minimum(self.decay, (1 + self.count) / (10 + self.count))
+        for average, weight in zip(self.averages, self.weights, strict=True):
+            average.assign(average + (weight - average) * tf.cast(share, weight.dtype))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Puts the averages in the place of the weights for the length of a block."""
+        kept = [weight.numpy() for weight in self.weights]
+        for weight, average in zip(self.weights, self.averages, strict=True):
+            weight.assign(average)
+        try:
+            yield
+        finally:
+            for weight, value in zip(self.weights, kept, strict=True):
+                weight.assign(value)
+
+
+def make_average(config: Config, weights: Sequence[keras.Variable]) -> WeightAverage | None:
+    """Makes the average that the settings ask for: `ema`, or that of `nt_asgd`, or none."""
+    if config.optimizer == "nt_asgd":
+        return WeightAverage(weights, None)
+    return WeightAverage(weights, config.ema) if config.ema else None
+
+
+def _copy(weight: keras.Variable) -> keras.Variable:
+    return keras.Variable(
+        weight.numpy(), dtype=weight.dtype, trainable=False, aggregation="only_first_replica"
+    )
+
+
+def _half_cosine(share: float, start: float, end: float) -> float:
+    """Goes from `start` to `end` along half a cosine as `share` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+def _one_cycle(share: float) -> float:
+    if share < 0.3:
+        return _half_cosine(share / 0.3, 1 / 25, 1.0)
+    return _half_cosine((share - 0.3) / 0.7, 1.0, 1e-5)
+
+
+def _slanted_triangular(share: float) -> float:
+    height = share / 0.1 if share < 0.1 else max(0.0, (1 - share) / 0.9)
+    return (1 + height * 31) / 32

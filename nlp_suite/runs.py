@@ -1,0 +1,201 @@
+"""The run folder: what a run was, so that it can be gone on with, restored and compared.
+
+config.json          the task, its settings, versions and devices
+tokenizers/          one file each
+weights.weights.h5   the best weights so far
+checkpoints/         everything needed to go on exactly
+history.csv          a line for each epoch
+summary.json         how it went: best metrics, epochs, minutes
+metrics.json         what `evaluate` measured
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
+import tensorflow as tf
+
+import nlp_suite
+from nlp_suite.config import Config, DecodingConfig
+from nlp_suite.errors import UserError
+from nlp_suite.files import replace_text, write_beside
+from nlp_suite.task import Task
+from nlp_suite.text import load_tokenizer, save_tokenizer
+
+TaskT = TypeVar("TaskT", bound=Task[Any])
+
+WEIGHTS = "weights.weights.h5"
+
+CHANGEABLE = {
+    "epochs",
+    "patience",
+    "max_minutes",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "retries",
+    "score_seconds",
+    *(field.name for field in dataclasses.fields(DecodingConfig)),
+}
+"""Settings that may differ when a run goes on, because what was learned so far stays valid."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that has ended, or has been stopped.
+
+    Attributes:
+        path: Its folder.
+        ended: Why it ended, in words.
+        epochs: Passes over the training examples; the last one may be incomplete.
+        examples: Training examples.
+        minutes: Time spent, over all sittings.
+        best_epoch: The epoch whose weights are kept.
+        best: The validation metrics of that epoch.
+    """
+
+    path: Path
+    ended: str
+    epochs: int
+    examples: int
+    minutes: float
+    best_epoch: int
+    best: dict[str, float]
+
+
+def save_summary(run: Run) -> None:
+    """Writes summary.json."""
+    content = dataclasses.asdict(run)
+    del content["path"]
+    replace_text(run.path / "summary.json", json.dumps(content, indent=1) + "\n")
+
+
+def load_summary(run_dir: Path) -> Run:
+    """Reads summary.json.
+
+    Raises:
+        UserError: When the run has not ended yet.
+    """
+    path = run_dir / "summary.json"
+    if not path.exists():
+        raise UserError(
+            f"`run-dir` must hold a finished run. Received: run_dir={run_dir}. Train it first."
+        )
+    return Run(path=run_dir, **json.loads(path.read_text()))
+
+
+def save_weights(network: keras.Model, run_dir: Path) -> None:
+    """Writes the best weights, all of them or none."""
+    with write_beside(run_dir / WEIGHTS) as temporary:
+        network.save_weights(temporary)
+
+
+def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
+    """Begins a run in a folder, or goes on with the one that is there.
+
+    Args:
+        task: The task as the user asks for it now. It gets the tokenizers of the run; for a new
+            run they are learned, unless it has some.
+        run_dir: The run's folder; it need not exist.
+        devices: What the run is trained on, for the record.
+
+    Raises:
+        UserError: When the folder holds a run of another task or of other settings.
+    """
+    path = run_dir / "config.json"
+    if path.exists():
+        _check_same(task, _read_config(run_dir), run_dir)
+        task.tokenizers = _load_tokenizers(run_dir)
+    else:
+        task.tokenizers = task.tokenizers or task.learn_tokenizers(task.examples("train"))
+        with write_beside(run_dir / "tokenizers") as temporary:
+            temporary.mkdir()
+            for name, tokenizer in task.tokenizers.items():
+                save_tokenizer(tokenizer, temporary / f"{name}.json")
+    content = {
+        "task": task.name,
+        "config": dataclasses.asdict(task.config),
+        "versions": {
+            "nlp_suite": nlp_suite.__version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+        "devices": devices,
+    }
+    replace_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]:
+    """Rebuilds the task and the model of a run, with its best weights.
+
+    Args:
+        task_class: The task's class.
+        run_dir: The run's folder.
+
+    Returns:
+        The task with its settings and tokenizers, and the model.
+
+    Raises:
+        UserError: When the folder holds no run of this task, or one without weights yet.
+    """
+    content = _read_config(run_dir)
+    if content["task"] != task_class.name:
+        raise UserError(
+            f"`run-dir` must hold a run of {task_class.name}. Received: run_dir={run_dir}, a run "
+            f"of {content['task']}."
+        )
+    if not (run_dir / WEIGHTS).exists():
+        raise UserError(
+            f"`run-dir` must hold trained weights. Received: run_dir={run_dir}, where the first "
+            "epoch has not been finished. Run train with the same flags to go on."
+        )
+    task = task_class(_restore_config(task_class.config_class, content), _load_tokenizers(run_dir))
+    model = task.build_model()
+    model.load_weights(run_dir / WEIGHTS)
+    return task, model
+
+
+def _restore_config(config_class: type[Config], content: dict[str, Any]) -> Config:
+    """Rebuilds the settings; lists are tuples again, and a field that is new has its default."""
+    known = {field.name for field in dataclasses.fields(config_class)}
+    return config_class(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content["config"].items()
+            if name in known
+        }
+    )
+
+
+def _read_config(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / "config.json"
+    if not path.exists():
+        raise UserError(
+            f"`run-dir` must be the folder of a run. Received: run_dir={run_dir}, which has no "
+            "config.json. Train first, or name another folder with --run-dir."
+        )
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _load_tokenizers(run_dir: Path) -> dict[str, Any]:
+    return {p.stem: load_tokenizer(p) for p in sorted((run_dir / "tokenizers").glob("*.json"))}
+
+
+def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None:
+    """Refuses to go on with a run as something that it is not."""
+    before = {"task": content["task"], **content["config"]}
+    now = json.loads(json.dumps({"task": task.name, **dataclasses.asdict(task.config)}))
+    changes = [
+        f"{name} was {before[name]!r} and is {now[name]!r}"
+        for name in now
+        if name in before and before[name] != now[name] and name not in CHANGEABLE
+    ]
+    if changes:
+        raise UserError(
+            f"`run-dir` holds another run. Received: run_dir={run_dir}, where "
+            f"{'; '.join(changes)}. Give the flags it was begun with, or another --run-dir."
+        )
