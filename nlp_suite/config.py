@@ -83,24 +83,70 @@ class StreamConfig:
 class RecurrentConfig:
     """The recurrent network of a task."""
 
-    cell: str = "lstm"
-    """simple, gru or lstm."""
+    cell: Literal["lstm", "gru", "simple"] = "lstm"
+    """LSTM (Hochreiter & Schmidhuber 1997) remembers longest; GRU (Cho et al. 2014) has a quarter
+    fewer weights; simple (Elman 1990) is for teaching."""
     units: int = 256
     """Size of each recurrent layer's state."""
     depth: int = 1
-    """Recurrent layers on top of each other."""
+    """Recurrent layers on top of each other; more than one pays with more data."""
+    residual: bool = False
+    """Add each layer's inputs to its outputs from the second layer on (Wu et al. 2016), which lets
+    four and more layers learn."""
+    layer_norm: bool = False
+    """Normalise inside the cells (Ba et al. 2016): steadier with large rates and long sequences,
+    slower because no fused GPU kernel does it."""
+    embedding_units: int = 256
+    """Size of the token vectors."""
     dropout: float = 0.3
-    """Share of activations dropped between layers while training."""
+    """Share of the activations dropped between layers while training (Zaremba et al. 2014); the
+    less data, the more of it."""
+    variational_dropout: bool = False
+    """Drop the same activations at every time step (Gal & Ghahramani 2016), as AWD-LSTM does."""
+    embedding_dropout: float = 0.0
+    """Share of the vocabulary dropped from each batch, whole words at once (Gal & Ghahramani 2016);
+    AWD-LSTM took 0.1."""
+    weight_drop: float = 0.0
+    """Share of the recurrent weights dropped from each batch (Merity et al. 2017a); AWD-LSTM took
+    0.5."""
+    activation_regularization: float = 0.0
+    """Weight of AR, which keeps outputs small (Merity et al. 2017b); AWD-LSTM took 2."""
+    temporal_regularization: float = 0.0
+    """Weight of TAR, which keeps outputs slow (Merity et al. 2017b); AWD-LSTM took 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderDecoderConfig(RecurrentConfig):
+class BidirectionalConfig(RecurrentConfig):
+    """Reading in both directions."""
+
+    bidirectional: bool = True
+    """Read forwards and backwards (Schuster & Paliwal 1997): what comes later explains a word too."""
+    forward_layers: int = 0
+    """Top layers of a bidirectional network that read forwards only; one less than --depth is the
+    shape of GNMT (Wu et al. 2016)."""
+    merge: Literal["concat", "sum", "average", "multiply"] = "concat"
+    """How the outputs of both directions become one; concat keeps everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiedConfig(RecurrentConfig):
+    """Predicting tokens with a recurrent network."""
+
+    tie_weights: bool = True
+    """Score the vocabulary with the vectors that embed it (Press & Wolf 2017), projected where
+    sizes differ: fewer weights, which learn from input and output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDecoderConfig(TiedConfig):
     """How the decoder follows the encoder."""
 
-    attention: str = "general"
-    """How the decoder looks at the memory: dot, scaled_dot, general, additive or none."""
-    bridge: str = "dense"
-    """How the encoder's final state becomes the decoder's first: zero, copy or dense."""
+    attention: Literal["general", "dot", "scaled_dot", "additive", "none"] = "general"
+    """How the decoder looks at the memory: general and dot (Luong et al. 2015), scaled_dot (Vaswani
+    et al. 2017) or additive (Bahdanau et al. 2015), which is the slowest."""
+    bridge: Literal["dense", "copy", "zero"] = "dense"
+    """How the encoder's final state becomes the decoder's first: through a layer (Bahdanau et al.
+    2015), copied where sizes fit (Sutskever et al. 2014), or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

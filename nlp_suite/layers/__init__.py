@@ -6,6 +6,13 @@ States are plain tuples of tensors, given and returned. A row that is all paddin
 
 from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.bridge import Bridge
+from nlp_suite.layers.building import (
+    build_decoder,
+    build_embedding,
+    build_encoder_stack,
+    build_logits,
+    build_stack,
+)
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
 from nlp_suite.layers.images import ImageEncoder
@@ -28,6 +35,11 @@ __all__ = [
     "TokenEmbedding",
     "VariationalDropout",
     "WeightDrop",
+    "build_decoder",
+    "build_embedding",
+    "build_encoder_stack",
+    "build_logits",
+    "build_stack",
     "disable_cudnn",
     "rnn",
 ]

@@ -1,0 +1,86 @@
+"""From a task's settings to its layers, so that every task has every flag and none repeats them."""
+
+from __future__ import annotations
+
+import keras
+
+from nlp_suite.config import BidirectionalConfig, EncoderDecoderConfig, RecurrentConfig, TiedConfig
+from nlp_suite.layers.attention import Attention
+from nlp_suite.layers.decoder import Decoder
+from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
+from nlp_suite.layers.stacks import RNNStack
+
+
+def build_embedding(config: RecurrentConfig, vocabulary_size: int) -> TokenEmbedding:
+    """Makes the layer that looks tokens up.
+
+    Args:
+        config: A task's settings.
+        vocabulary_size: Number of token ids.
+    """
+    return TokenEmbedding(vocabulary_size, config.embedding_units, dropout=config.embedding_dropout)
+
+
+def build_stack(config: RecurrentConfig) -> RNNStack:
+    """Makes a recurrent stack that reads forwards, as decoders and language models do.
+
+    Args:
+        config: A task's settings.
+    """
+    return RNNStack(config.cell, config.units, config.depth, **_regularization(config))
+
+
+def build_encoder_stack(config: BidirectionalConfig) -> RNNStack:
+    """Makes a recurrent stack that reads in both directions unless `config` says otherwise.
+
+    Args:
+        config: A task's settings.
+
+    Example:
+        >>> stack = build_encoder_stack(BidirectionalConfig(units=8, depth=4, forward_layers=3))
+        >>> [len(directions) for directions in stack.state_sizes]
+        [2, 1, 1, 1]
+    """
+    return RNNStack(
+        config.cell,
+        config.units,
+        config.depth,
+        bidirectional=config.bidirectional,
+        forward_layers=config.forward_layers,
+        merge=config.merge,
+        **_regularization(config),
+    )
+
+
+def build_logits(config: TiedConfig, embedding: TokenEmbedding) -> keras.layers.Layer:
+    """Makes the layer that scores the vocabulary, tied to its embedding or not.
+
+    Args:
+        config: A task's settings.
+        embedding: Looks up the tokens that are to be scored.
+    """
+    return TiedLogits(embedding) if config.tie_weights else Logits(embedding.vocabulary_size)
+
+
+def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> Decoder:
+    """Makes a decoder that attends to a memory.
+
+    Args:
+        config: A task's settings.
+        embedding: Looks up the tokens of the target; an encoder may share it.
+    """
+    attention = None if config.attention == "none" else Attention(config.attention)
+    return Decoder(embedding, build_stack(config), build_logits(config, embedding), attention)
+
+
+def _regularization(config: RecurrentConfig) -> dict[str, float | bool]:
+    """Returns what both kinds of stack take from the settings alike."""
+    return {
+        "residual": config.residual,
+        "layer_norm": config.layer_norm,
+        "dropout": config.dropout,
+        "variational": config.variational_dropout,
+        "weight_drop": config.weight_drop,
+        "activation_regularization": config.activation_regularization,
+        "temporal_regularization": config.temporal_regularization,
+    }
