@@ -11,11 +11,10 @@ from tokenizers import Tokenizer as BytePairEncoding
 from tokenizers import models, pre_tokenizers, trainers
 
 from nlp_suite.errors import UserError
+from nlp_suite.specials import SPECIALS
 from nlp_suite.text.pieces import END, LongestMatch, piece_of, readable
 from nlp_suite.text.tokenizer import (
     MAX_CHARACTERS,
-    SPECIALS,
-    TEXTS,
     SequenceTokenizer,
     batches,
     check_vocabulary_size,
@@ -105,7 +104,6 @@ class CharacterTokenizer(ByteLevelTokenizer):
         learned = most_frequent(counts, vocabulary_size - smallest, min_count)
         return cls._from_pieces(learned, max_characters)
 
-    @tf.function(input_signature=[TEXTS])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Maps texts, string [batch], to ids of characters and bytes, int32 [batch, None]."""
         with tf.device("CPU"):
@@ -160,7 +158,6 @@ class SubwordTokenizer(ByteLevelTokenizer):
         learned = [_bytes_of(piece) for piece in sorted(ids, key=ids.__getitem__)]
         return cls._from_pieces((piece for piece in learned if len(piece) > 1), max_characters)
 
-    @tf.function(input_signature=[TEXTS])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Maps texts, string [batch], to ids of subwords, int32 [batch, None]."""
         with tf.device("CPU"):

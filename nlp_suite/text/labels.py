@@ -8,7 +8,7 @@ from typing import Self
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.text.tokenizer import TEXTS, Tokenizer
+from nlp_suite.text.tokenizer import Tokenizer
 
 
 class Labels(Tokenizer):
@@ -63,7 +63,6 @@ class Labels(Tokenizer):
         """
         return cls(sorted(set(texts)))
 
-    @tf.function(input_signature=[TEXTS])
     def encode(self, texts: tf.Tensor) -> tf.Tensor:
         """Maps labels, string [batch], to ids, int32 [batch].
 
@@ -71,7 +70,7 @@ class Labels(Tokenizer):
             tf.errors.InvalidArgumentError: A label is not one of `names`.
         """
         with tf.device("CPU"):
-            ids = self._ids.lookup(texts)
+            ids = self._ids.lookup(tf.convert_to_tensor(texts, tf.string))
             unknown = tf.boolean_mask(texts, ids < 0)
             expected = f"Labels must be one of {', '.join(self.names[:20])}. Received:"
             tf.debugging.Assert(tf.size(unknown) == 0, [expected, unknown])

@@ -77,11 +77,9 @@ class LongestMatch(tf.Module):
                 -1,
             )
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Maps texts, string [batch] of valid UTF-8, to ids, int32 [batch, None].
-
-        Call it inside a `tf.function`: its loops are loops of the graph.
-        """
+        """Maps texts, string [batch] of valid UTF-8, to ids, int32 [batch, None]."""
         end = bytes([END])
         data = tf.io.decode_raw(tf.strings.reduce_join(texts + end) + end, tf.uint8)
         data = tf.cast(data, tf.int32)

@@ -14,7 +14,6 @@ from nlp_suite.errors import UserError
 from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 
 MAX_CHARACTERS = 10_000
-TEXTS = tf.TensorSpec([None], tf.string)
 
 
 class Tokenizer(tf.Module, ABC):
@@ -44,7 +43,7 @@ class Tokenizer(tf.Module, ABC):
 
     @abstractmethod
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Maps texts, string [batch], to ids, int32 [batch, None]."""
+        """Maps texts, string [batch], to ids: ragged int32 [batch, None], of labels [batch]."""
 
     @abstractmethod
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
@@ -56,11 +55,7 @@ class Tokenizer(tf.Module, ABC):
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Makes the tokenizer that gave `state`.
-
-        Raises:
-            UserError: The state is not one of this kind of tokenizer.
-        """
+        """Makes the tokenizer that gave `state`."""
         return cls(**state)
 
 

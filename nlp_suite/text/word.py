@@ -8,11 +8,9 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from nlp_suite.specials import SPECIALS, UNK
 from nlp_suite.text.tokenizer import (
     MAX_CHARACTERS,
-    SPECIALS,
-    TEXTS,
-    UNK,
     SequenceTokenizer,
     batches,
     check_vocabulary_size,
@@ -95,7 +93,6 @@ class WordTokenizer(SequenceTokenizer):
         words = most_frequent(counts, vocabulary_size - len(SPECIALS), min_count)
         return cls([*SPECIALS, *(word.decode() for word in words)], max_characters, lowercase)
 
-    @tf.function(input_signature=[TEXTS])
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Maps texts, string [batch], to ids of words, int32 [batch, None]."""
         with tf.device("CPU"):
