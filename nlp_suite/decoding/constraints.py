@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from nlp_suite.decoding.hypotheses import repeat_rows
-from nlp_suite.text import EOS, PAD
+from nlp_suite.specials import EOS, PAD
 
 NEVER = float("-inf")
 

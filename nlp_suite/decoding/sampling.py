@@ -18,7 +18,7 @@ from nlp_suite.decoding.hypotheses import (
     repeat_rows,
     write_column,
 )
-from nlp_suite.text import BOS, EOS, PAD
+from nlp_suite.specials import BOS, EOS, PAD
 
 Choose = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """(logits float32 [rows, vocabulary], time int32 []) -> tokens int32 [rows]."""

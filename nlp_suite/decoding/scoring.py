@@ -13,7 +13,7 @@ from nlp_suite.decoding.hypotheses import (
     loose_shapes,
     write_column,
 )
-from nlp_suite.text import BOS, PAD
+from nlp_suite.specials import BOS, PAD
 
 
 def score(

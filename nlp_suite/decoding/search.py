@@ -18,7 +18,7 @@ from nlp_suite.decoding.hypotheses import (
     repeat_rows,
     write_column,
 )
-from nlp_suite.text import BOS, EOS, PAD
+from nlp_suite.specials import BOS, EOS, PAD
 
 
 class _Beam(NamedTuple):

@@ -1,0 +1,25 @@
+"""The field's metrics: plain predictions and references in, numbers by name out.
+
+BLEU, chrF and TER go from 0 to 100, as sacreBLEU prints them; CIDEr-D from 0 to 10; all other
+shares, accuracies and F1 from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from nlp_suite.metrics.captions import captioning
+from nlp_suite.metrics.classes import calibration, classification, confusion_matrix
+from nlp_suite.metrics.language_models import language_modeling
+from nlp_suite.metrics.significance import paired_bootstrap
+from nlp_suite.metrics.translations import bleu_statistics, signatures, translation
+
+__all__ = [
+    "bleu_statistics",
+    "calibration",
+    "captioning",
+    "classification",
+    "confusion_matrix",
+    "language_modeling",
+    "paired_bootstrap",
+    "signatures",
+    "translation",
+]
