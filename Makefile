@@ -11,8 +11,6 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
-# What TensorFlow says of itself at import would bury the results.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: help
 help: ## List the targets

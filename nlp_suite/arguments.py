@@ -44,7 +44,14 @@ class Argument:
     @property
     def spelling(self) -> str:
         """The argument as the user writes it."""
-        return self.name.upper() if self.positional else "--" + self.name.replace("_", "-")
+        if not self.positional:
+            return "--" + self.name.replace("_", "-")
+        return f"[{self.name.upper()} ...]" if self.is_many else self.name.upper()
+
+    @property
+    def is_many(self) -> bool:
+        """Whether it takes any number of values."""
+        return get_origin(self.type) is list
 
 
 def config_arguments(config_class: type[Config]) -> list[Argument]:
@@ -107,10 +114,11 @@ def parse_arguments(
         nlp_suite.errors.UserError: no flag `--beam-widht`. Did you mean `--beam-width`?
     """
     arguments = list(arguments)
-    places = "".join(f" [{a.spelling} ...]" for a in arguments if a.positional)
+    flags = " [--FLAG VALUE ...]" if any(not a.positional for a in arguments) else ""
+    places = "".join(f" {a.spelling}" for a in arguments if a.positional)
     parser = ArgumentParser(
         prog=command,
-        usage=f"{command} [--FLAG VALUE ...]{places}",
+        usage=f"{command}{flags}{places}",
         description=description,
         formatter_class=argparse.HelpFormatter,
         print_config="--print-config",
@@ -151,8 +159,8 @@ def _add(parser: ArgumentParser, arguments: Iterable[Argument]) -> None:
             groups[argument.group] = parser.add_argument_group(argument.group)
         text = argument.help.replace("%", "%%")
         if argument.positional:
-            many = get_origin(argument.type) is list
-            kind: dict[str, Any] = {"nargs": "*" if many else None, "metavar": argument.spelling}
+            kind: dict[str, Any] = {"nargs": "*"} if argument.is_many else {"type": argument.type}
+            kind["metavar"] = argument.name.upper()
             groups[argument.group].add_argument(argument.name, help=text, **kind)
             continue
         if argument.default is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nlp_suite.arguments import Argument, closest, parse_arguments
-from nlp_suite.console import INPUT, batch_size, print_json_lines, raw_examples
+from nlp_suite.console import INPUT, batch_size, import_tensorflow, print_json_lines, raw_examples
 from nlp_suite.errors import UserError
 from nlp_suite.verbs import TASK_VERBS, Application
 
@@ -53,6 +53,7 @@ def predict(command: str, argv: Sequence[str]) -> None:
     """Answers each input, or each line of stdin, with one JSON object a line."""
     exported = Argument("exported", Path, None, "Folder that `export` wrote.", positional=True)
     values = parse_arguments(command, predict.__doc__, [exported, INPUT], argv)
+    import_tensorflow()
 
     from nlp_suite.export import ExportedModel
 
@@ -69,6 +70,7 @@ def serve(command: str, argv: Sequence[str]) -> None:
         Argument("port", int, 8000, "Port to listen on."),
     ]
     values = parse_arguments(command, serve.__doc__, arguments, argv)
+    import_tensorflow()
 
     from nlp_suite.serving import serve as serve_folder
 
@@ -78,6 +80,7 @@ def serve(command: str, argv: Sequence[str]) -> None:
 def doctor(command: str, argv: Sequence[str]) -> None:
     """Says what this machine offers: versions, processors, GPUs, memory."""
     parse_arguments(command, doctor.__doc__, [], argv)
+    import_tensorflow()
 
     from nlp_suite.devices import describe
 
@@ -92,8 +95,6 @@ def _run(
     *context: Application,
 ) -> NoReturn:
     """Picks the verb, runs it, and turns what went wrong into a line and an exit code."""
-    # What TensorFlow says of itself at import would bury the results.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         _dispatch(command, summary, verbs, sys.argv[1:] if argv is None else argv, *context)
         sys.stdout.flush()

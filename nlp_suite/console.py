@@ -1,4 +1,4 @@
-"""What commands read and write: raw inputs, JSON lines, tables, a progress bar."""
+"""What commands read and write: raw inputs, JSON lines, tables, progress, and a quiet stderr."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,6 +93,34 @@ def with_progress(items: Iterable[Item], label: str, total: int) -> Iterator[Ite
     from rich.progress import track
 
     yield from track(items, label, total, console=Console(stderr=True), transient=True)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines about processors that it writes from C++.
+
+    Most come before its own log level counts. What goes wrong raises an exception all the same, and
+    who sets TF_CPP_MIN_LOG_LEVEL=0 sees every line.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+        with _silent_stderr():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Sends what C++ writes to stderr nowhere while the block runs."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _stdin_lines() -> Iterator[bytes]:

@@ -123,8 +123,11 @@ class ExportedModel:
         Yields:
             The outputs for each example, as plain Python values.
         """
+        predict = self._loaded.signatures["serving_default"]
+        order = self.description["signatures"]["serving_default"]["outputs"]
         for batch in batches(examples, batch_size, self.inputs):
-            yield from readable(self._loaded.signatures["serving_default"](**batch))
+            outputs = predict(**batch)
+            yield from readable({name: outputs[name] for name in order})
 
 
 def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:
@@ -193,10 +196,16 @@ def _example(name: str) -> Any:
     return {"b64": _ONE_PIXEL} if name == "image" else "A short example."
 
 
+def _literal(name: str) -> str:
+    """An example of a raw input as Python code."""
+    return 'open("image.png", "rb").read()' if name == "image" else repr(_example(name))
+
+
 def _model_card(
     task: Task[Any], version: int, description: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> str:
     """Writes the page that tells a stranger what the export is, in Markdown."""
+    arguments = ", ".join(f"{name}=tf.constant([{_literal(name)}])" for name in task.serving_inputs)
     request = json.dumps(description["example_request"], indent=2)
     versions_used = ", ".join(f"{k} {v}" for k, v in description["versions"].items())
     measured = json.dumps(metrics, indent=2) if metrics else "Not evaluated before the export."
@@ -208,7 +217,7 @@ def _model_card(
 
     import tensorflow as tf
     model = tf.saved_model.load("{version}")
-    model.signatures["serving_default"](...)
+    print(model.signatures["serving_default"]({arguments}))
 
 `signature.json` lists the signatures with their inputs, options and outputs. A request to
 TensorFlow Serving:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from nlp_suite.config import Config, DecodingConfig
 from nlp_suite.console import (
     INPUT,
     batch_size,
+    import_tensorflow,
     print_json_lines,
     raw_examples,
     with_progress,
@@ -60,6 +61,7 @@ class Application:
     @property
     def task_class(self) -> type[Task[Any]]:
         """The Task itself; importing it brings in TensorFlow."""
+        import_tensorflow()
         task_class: type[Task[Any]] = self._load("task", "TASK")
         return task_class
 
@@ -82,9 +84,11 @@ class Application:
 
     def restore(self, run_dir: Path, settings: Mapping[str, Any]) -> tuple[Task[Any], keras.Model]:
         """Restores the run, with the settings that were given in place of the run's own."""
-        from nlp_suite.training import restore
+        task_class = self.task_class
 
-        task, model = restore(self.task_class, run_dir)
+        from nlp_suite.runs import restore
+
+        task, model = restore(task_class, run_dir)
         given = {name: value for name, value in settings.items() if value is not None}
         task.config = replace(task.config, **given)
         return task, model
@@ -97,16 +101,16 @@ class Application:
 
 
 def train(app: Application, command: str, argv: Sequence[str]) -> None:
-    """Trains a model, or continues a run that is not finished."""
+    """Trains a model, or continues a run that is not finished; prints how it went as JSON."""
     flags = [app.run_dir, *config_arguments(app.config_class)]
     values = parse_arguments(command, train.__doc__, flags, argv, config_file=True)
     run_dir = values.pop("run_dir")
-    config = app.config_class(**values)
+    task = app.task_class(app.config_class(**values))
 
     from nlp_suite.training import train as train_task
 
-    train_task(app.task_class(config), run_dir)
-    print(run_dir)
+    run = train_task(task, run_dir)
+    print(json.dumps(asdict(run), default=str))
 
 
 def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
