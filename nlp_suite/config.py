@@ -120,7 +120,7 @@ class BidirectionalConfig(RecurrentConfig):
     """Reading in both directions."""
 
     bidirectional: bool = True
-    """Read forwards and backwards (Schuster & Paliwal 1997): what comes later explains a word too."""
+    """Read forwards and backwards (Schuster & Paliwal 1997): later words explain earlier ones."""
     forward_layers: int = 0
     """Top layers of a bidirectional network that read forwards only; one less than --depth is the
     shape of GNMT (Wu et al. 2016)."""

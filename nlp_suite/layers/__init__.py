@@ -20,6 +20,7 @@ from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
 from nlp_suite.layers.stacks import BidirectionalRNN, RNNStack
+from nlp_suite.layers.vectors import FittedVectors, fit_vectors, read_vectors
 
 __all__ = [
     "ActivationRegularization",
@@ -27,6 +28,7 @@ __all__ = [
     "BidirectionalRNN",
     "Bridge",
     "Decoder",
+    "FittedVectors",
     "ImageEncoder",
     "Logits",
     "Pooling",
@@ -41,5 +43,7 @@ __all__ = [
     "build_logits",
     "build_stack",
     "disable_cudnn",
+    "fit_vectors",
+    "read_vectors",
     "rnn",
 ]

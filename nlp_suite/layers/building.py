@@ -30,11 +30,12 @@ def build_stack(config: RecurrentConfig) -> RNNStack:
     return RNNStack(config.cell, config.units, config.depth, **_regularization(config))
 
 
-def build_encoder_stack(config: BidirectionalConfig) -> RNNStack:
+def build_encoder_stack(config: BidirectionalConfig, units: int | None = None) -> RNNStack:
     """Makes a recurrent stack that reads in both directions unless `config` says otherwise.
 
     Args:
         config: A task's settings.
+        units: Size of each direction's state; None for `config.units`.
 
     Example:
         >>> stack = build_encoder_stack(BidirectionalConfig(units=8, depth=4, forward_layers=3))
@@ -43,7 +44,7 @@ def build_encoder_stack(config: BidirectionalConfig) -> RNNStack:
     """
     return RNNStack(
         config.cell,
-        config.units,
+        units or config.units,
         config.depth,
         bidirectional=config.bidirectional,
         forward_layers=config.forward_layers,

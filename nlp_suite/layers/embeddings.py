@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
+
+from nlp_suite.errors import UserError
+from nlp_suite.layers.vectors import FittedVectors, fit_vectors
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
@@ -18,7 +22,6 @@ class TokenEmbedding(keras.layers.Layer):
         dropout: Share of the vocabulary that is dropped while training: a dropped word is zero
             wherever it occurs in the batch (Gal & Ghahramani 2016,
             https://arxiv.org/abs/1512.05287).
-        vectors: Initial vectors, float [vocabulary_size, units]; None draws them.
 
     Example:
         >>> TokenEmbedding(vocabulary_size=10, units=4)(ops.array([[3, 1, 2]])).shape
@@ -31,14 +34,12 @@ class TokenEmbedding(keras.layers.Layer):
         units: int,
         *,
         dropout: float = 0.0,
-        vectors: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
         self.units = units
         self.dropout = dropout
-        self.vectors = vectors
         self.seed_generator = keras.random.SeedGenerator()
         self.built = False
 
@@ -53,8 +54,6 @@ class TokenEmbedding(keras.layers.Layer):
             autocast=False,
             name="embeddings",
         )
-        if self.vectors is not None:
-            self.embeddings.assign(self.vectors)
         self.built = True
 
     def call(self, ids: Any, training: bool | None = None) -> Any:
@@ -69,14 +68,29 @@ class TokenEmbedding(keras.layers.Layer):
             vectors = vectors * ops.take(words, ids, axis=0)[..., None]
         return vectors
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make this layer again; initial vectors are in the weights."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "units": self.units,
-            "dropout": self.dropout,
-        }
+    def load_vectors(self, vectors: Mapping[str, Any], vocabulary: Sequence[str]) -> FittedVectors:
+        """Starts from vectors learned elsewhere.
+
+        Args:
+            vectors: float [units] by word; see `read_vectors`.
+            vocabulary: The words by id.
+
+        Returns:
+            What was loaded; its `str` says how much of the vocabulary was found.
+
+        Raises:
+            UserError: The vectors have another size than the layer's, or hold none of the words.
+        """
+        fitted = fit_vectors(vectors, vocabulary)
+        size = fitted.table.shape[1]
+        if size != self.units:
+            raise UserError(
+                f"`embedding_units` must be the size of the vectors in `embeddings`. Received: "
+                f"embedding_units={self.units}. Pass --embedding-units {size}."
+            )
+        self.build()
+        self.embeddings.assign(fitted.table)
+        return fitted
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
