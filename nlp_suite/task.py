@@ -123,7 +123,7 @@ class Task(ABC, Generic[ConfigT]):
             vocabulary]`.
         """
 
-    def initialize(self, model: keras.Model) -> None:  # noqa: B027
+    def initialize(self, model: keras.Model) -> None:
         """Fills in what training starts from, such as pretrained vectors; restoring skips it.
 
         Args:
@@ -178,7 +178,7 @@ class Task(ABC, Generic[ConfigT]):
 
         Args:
             model: A trained model.
-            examples: Raw examples; only the features in `serving_inputs` are read.
+            examples: A value for each of `serving_inputs`.
             batch_size: Examples answered together.
 
         Yields:
@@ -190,22 +190,38 @@ class Task(ABC, Generic[ConfigT]):
         for batch in batches(examples, batch_size, tuple(self.serving_inputs)):
             yield from readable(predict(batch))
 
+    def raw_inputs(self, example: Example) -> Example:
+        """Picks from a raw example what `predict` reads: the features named in `serving_inputs`."""
+        return {name: example[name] for name in self.serving_inputs}
+
+    def outcomes(self, model: keras.Model, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """Gives what `measure` looks at for each example: its prediction, unless a task says else.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples with their references.
+
+        Yields:
+            One outcome an example, in their order.
+        """
+        return self.predictions(model, map(self.raw_inputs, examples))
+
     @abstractmethod
     def measure(
-        self, examples: Iterable[Example], predictions: Iterable[Prediction]
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> dict[str, float]:
-        """Compares predictions with what the examples say, in the field's metrics.
+        """Compares outcomes with what the examples say, in the field's metrics.
 
         Args:
             examples: Raw examples with their references.
-            predictions: What `predictions` yielded for them.
+            outcomes: What `outcomes` yielded for them.
 
         Returns:
             Metrics by the names the field uses; `monitor` is one of them.
         """
 
     def score(self, model: keras.Model, examples: Iterable[Example]) -> dict[str, float]:
-        """Predicts the examples and measures the predictions.
+        """Measures what a model makes of some examples.
 
         Args:
             model: A trained model.
@@ -214,7 +230,7 @@ class Task(ABC, Generic[ConfigT]):
         Returns:
             The metrics of `measure`.
         """
-        return self.measure(examples, self.predictions(model, examples))
+        return self.measure(examples, self.outcomes(model, examples))
 
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures the simple models that this task has to beat, on the same split.

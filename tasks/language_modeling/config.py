@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import GenerationConfig, RecurrentConfig, StreamConfig
+from nlp_suite.config import GenerationConfig, StreamConfig, TiedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelingConfig(RecurrentConfig, StreamConfig, GenerationConfig):
+class LanguageModelingConfig(TiedConfig, StreamConfig, GenerationConfig):
     """A recurrent network that predicts each next token of one long text."""
 
     tokenizer: str = "subword"
     """Pieces of text the model reads and writes: subword, character or word."""
     vocabulary_size: int = 6_000
     """Pieces in the vocabulary; the softmax over them is most of the work on a small machine."""
-    embedding_units: int = 256
-    """Size of the token vectors."""
 
 
 CONFIG = LanguageModelingConfig

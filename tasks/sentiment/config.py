@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from nlp_suite.config import Config, RecurrentConfig
+from nlp_suite.config import BidirectionalConfig, Config
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentConfig(RecurrentConfig, Config):
-    """A bidirectional network over word vectors, pooled into one answer a text."""
+class SentimentConfig(BidirectionalConfig, Config):
+    """A recurrent network over word vectors, pooled into one answer a text."""
 
     units: int = 128
     """Size of each direction's state; larger ones memorise the eight thousand builtin sentences."""
-    bidirectional: bool = True
-    """Read both ways: a label may be decided by the last words as by the first."""
-    pooling: str = "concat"
-    """How the outputs of all words become one vector: last, mean, max, concat or attention."""
+    dropout: float = 0.5
+    """Share of the activations dropped between layers while training; the builtin data is small."""
+    pooling: Literal["concat", "last", "max", "mean", "attention"] = "concat"
+    """How the outputs of all words become one vector: concat (Howard & Ruder 2018) is last, max and
+    mean side by side; attention (Yang et al. 2016) learns what counts."""
     vocabulary_size: int = 20_000
-    """Most frequent words known; rarer ones share UNK."""
-    embedding_units: int = 50
-    """Size of the word vectors that are learned, beside the pretrained ones."""
+    """Most frequent words that get a learned vector; rarer ones share one."""
     embeddings: str = "builtin"
-    """Pretrained vectors: builtin (GloVe, 50 numbers a word), none, or a text file of GloVe,
-    word2vec or fastText vectors, plain or .gz."""
+    """Pretrained vectors beside the learned ones: builtin (GloVe, 50 numbers a word), none, or a
+    text file of GloVe, word2vec or fastText vectors, plain or .gz."""
+    embedding_units: int = 50
+    """Size of the learned and of the pretrained vectors; the builtin ones have 50 numbers."""
 
 
 CONFIG = SentimentConfig

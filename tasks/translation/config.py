@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import EncoderDecoderConfig, GenerationConfig
+from nlp_suite.config import BidirectionalConfig, EncoderDecoderConfig, GenerationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationConfig(EncoderDecoderConfig, GenerationConfig):
-    """A bidirectional encoder and a decoder with attention over subwords that both languages share."""
+class TranslationConfig(EncoderDecoderConfig, BidirectionalConfig, GenerationConfig):
+    """A bidirectional encoder and a decoder with attention, over subwords of both languages."""
 
     source: str = "en"
     """Language to translate from: a column's name, or the ending of the parallel files."""

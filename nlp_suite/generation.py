@@ -1,0 +1,216 @@
+"""Tasks that write text: one way from a model's start to finished strings, for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import keras
+import tensorflow as tf
+
+from nlp_suite.config import GenerationConfig
+from nlp_suite.decoding import Hypotheses, beam_search, greedy, sample, score
+from nlp_suite.task import Signature, Task, Tensors
+from nlp_suite.text import Tokenizer, with_eos
+
+ConfigT = TypeVar("ConfigT", bound=GenerationConfig)
+
+MAX_BEAM_WIDTH = 32
+MAX_LENGTH = 1000
+"""Bounds within which the options of an exported model are kept, whatever a request asks for."""
+
+
+class Start(NamedTuple):
+    """Where a model begins to write, once for each example.
+
+    Attributes:
+        state: The first recurrent state, a tuple of float [batch, units].
+        context: What stays the same at all steps, such as a memory and its mask.
+        prefix: Tokens each text must begin with, ragged int32 [batch, time]; None for none.
+    """
+
+    state: Any
+    context: Any = ()
+    prefix: tf.RaggedTensor | None = None
+
+
+class GeneratingTask(Task[ConfigT]):
+    """A task whose predictions are texts, written token by token.
+
+    A subclass says where a model starts and which tokenizer reads the tokens back; greedy decoding,
+    beam search, sampling and scoring are the same for all. Its model takes single steps:
+    `model.step(tokens, state, context)` -> (logits, state, attention).
+    """
+
+    @property
+    @abstractmethod
+    def writer(self) -> Tokenizer:
+        """The tokenizer of what is written."""
+
+    @abstractmethod
+    def start(self, model: keras.Model, inputs: Tensors) -> Start:
+        """Prepares a model to write.
+
+        Args:
+            model: A trained model.
+            inputs: Raw tensors as in `serving_inputs`.
+
+        Returns:
+            The first state, the context and the forced beginning.
+        """
+
+    def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
+        """Writes a text for each input, in the way that the settings name.
+
+        Args:
+            model: A trained model.
+            inputs: Raw tensors as in `serving_inputs`.
+
+        Returns:
+            `text`, string [batch], and its `log_probability`, float32 [batch]. When the settings
+            ask for the `n_best`, both are [batch, n_best], the best first.
+        """
+        hypotheses = self.generate(model, inputs)
+        answers = {
+            "text": self.writer.decode(hypotheses.tokens),
+            "log_probability": hypotheses.log_probability,
+        }
+        if self.config.n_best > 1:
+            return answers
+        return {name: values[:, 0] for name, values in answers.items()}
+
+    def generate(self, model: keras.Model, inputs: Tensors) -> Hypotheses:
+        """Writes token ids for each input, in the way that the settings name.
+
+        Args:
+            model: A trained model.
+            inputs: Raw tensors as in `serving_inputs`.
+
+        Returns:
+            The hypotheses with their attention.
+        """
+        config, start = self.config, self.start(model, inputs)
+        if config.decode == "beam":
+            return self._beam(model, start, {"n_best": config.n_best})
+        if config.decode == "sample":
+            return self._sample(model, start, {"seed": config.seed, "samples": config.n_best})
+        return greedy(
+            model.step, **start._asdict(), **self._rules(), max_length=config.max_length
+        )
+
+    def signatures(self, model: keras.Model) -> dict[str, Signature]:
+        """Says how an exported model can be called.
+
+        Args:
+            model: A trained model.
+
+        Returns:
+            `serving_default` (raw inputs alone, as in `predict`), `beam` and `sample` with options,
+            and `score`, which tells the log-probability of a given `target`.
+        """
+        config = self.config
+
+        def beam(**arguments: Any) -> Tensors:
+            inputs, options = self._split(arguments)
+            options["beam_width"] = tf.clip_by_value(options["beam_width"], 1, MAX_BEAM_WIDTH)
+            return self._attentive(self._beam(model, self.start(model, inputs), options))
+
+        def sampled(**arguments: Any) -> Tensors:
+            inputs, options = self._split(arguments)
+            return self._attentive(self._sample(model, self.start(model, inputs), options))
+
+        def scored(target: Any, **inputs: Any) -> Tensors:
+            return {"log_probability": self.log_probability(model, inputs, target)}
+
+        return {
+            **super().signatures(model),
+            "beam": Signature(
+                beam,
+                self.serving_inputs,
+                {
+                    "beam_width": config.beam_width,
+                    "n_best": config.n_best,
+                    "max_length": config.max_length,
+                    "length_penalty": config.length_penalty,
+                    "coverage_penalty": config.coverage_penalty,
+                },
+            ),
+            "sample": Signature(
+                sampled,
+                self.serving_inputs,
+                {
+                    "seed": config.seed,
+                    "samples": config.n_best,
+                    "max_length": config.max_length,
+                    "temperature": config.temperature,
+                    "top_k": config.top_k,
+                    "top_p": config.top_p,
+                },
+            ),
+            "score": Signature(
+                scored, {**self.serving_inputs, "target": tf.TensorSpec([None], tf.string)}
+            ),
+        }
+
+    def log_probability(self, model: keras.Model, inputs: Tensors, target: Any) -> Any:
+        """Tells how probable given texts are as answers to the inputs.
+
+        Args:
+            model: A trained model.
+            inputs: Raw tensors as in `serving_inputs`.
+            target: string [batch]; after a forced beginning, what follows it.
+
+        Returns:
+            float32 [batch], natural logarithms, the end of the text included.
+        """
+        state, context, prefix = self.start(model, inputs)
+        tokens = with_eos(self.writer.encode(target))
+        if prefix is None:
+            return tf.reduce_sum(score(model.step, state, context, tokens), axis=1)
+        both = score(model.step, state, context, tf.concat([prefix, tokens], axis=1))
+        follows = ~tf.sequence_mask(prefix.row_lengths(), tf.shape(both)[1])
+        return tf.reduce_sum(tf.where(follows, both, 0.0), axis=1)
+
+    def _beam(self, model: keras.Model, start: Start, options: Mapping[str, Any]) -> Hypotheses:
+        defaults = {
+            "beam_width": self.config.beam_width,
+            "max_length": self.config.max_length,
+            "length_penalty": self.config.length_penalty,
+            "coverage_penalty": self.config.coverage_penalty,
+        }
+        return beam_search(model.step, **start._asdict(), **self._rules(), **defaults | options)
+
+    def _sample(self, model: keras.Model, start: Start, options: Mapping[str, Any]) -> Hypotheses:
+        defaults = {
+            "max_length": self.config.max_length,
+            "temperature": self.config.temperature,
+            "top_k": self.config.top_k,
+            "top_p": self.config.top_p,
+        }
+        return sample(model.step, **start._asdict(), **self._rules(), **defaults | options)
+
+    def _rules(self) -> dict[str, Any]:
+        """What every way of decoding keeps to."""
+        return {
+            "min_length": self.config.min_length,
+            "no_repeat_ngram": self.config.no_repeat_ngram,
+        }
+
+    def _split(self, arguments: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
+        """Tells the raw inputs of a call from its options, and keeps the length within bounds."""
+        inputs = {name: arguments[name] for name in self.serving_inputs}
+        options = {name: value for name, value in arguments.items() if name not in inputs}
+        options["max_length"] = tf.clip_by_value(options["max_length"], 1, MAX_LENGTH)
+        return inputs, options
+
+    def _attentive(self, hypotheses: Hypotheses) -> Tensors:
+        """All that is known of the hypotheses: texts, pieces, and what each piece attended to."""
+        answers = {
+            "text": self.writer.decode(hypotheses.tokens),
+            "log_probability": hypotheses.log_probability,
+            "tokens": hypotheses.tokens,
+        }
+        if hypotheses.attention is not None:
+            answers["attention"] = hypotheses.attention
+        return answers

@@ -1,0 +1,110 @@
+"""Image captioning: from the bytes of an image to a sentence about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nlp_suite import baselines, metrics
+from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
+from nlp_suite.generation import GeneratingTask, Start
+from nlp_suite.images import decode_images
+from nlp_suite.layers import Bridge, ImageEncoder, build_decoder, build_embedding
+from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
+from nlp_suite.task import Prediction, Tensors, batches
+from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
+from tasks.captioning.config import CaptioningConfig
+
+DATA = Path(__file__).parent / "data"
+
+
+class Captioning(GeneratingTask[CaptioningConfig]):
+    """Says in words what an image shows."""
+
+    name = "captioning"
+    config_class = CaptioningConfig
+    serving_inputs = {"image": tf.TensorSpec([None], tf.string)}
+    monitor = "unigram_f1"
+
+    def open_dataset(self) -> Dataset:
+        """Opens images with one or several captions each.
+
+        The two vendors' drawings of an emoji stand in files of one name and so in one split.
+        """
+        builtin = Builtin(
+            DATA / "emoji.tar",
+            Fractions(0.1, 0.1),
+            split_key=lambda row: PurePosixPath(row["image"]).stem,
+        )
+        features = (Feature("image", "image", ("file",)), Feature("caption", "text", ("captions",)))
+        return open_dataset(self.config.data, features=features, builtin=builtin)
+
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
+        """Learns the pieces of the captions."""
+        captions = (str(example["caption"]) for example in examples)
+        return {
+            "caption": learn_tokenizer(self.config.tokenizer, captions, self.config.vocabulary_size)
+        }
+
+    @property
+    def writer(self) -> Tokenizer:
+        """The tokenizer of captions."""
+        return self.tokenizers["caption"]
+
+    def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
+        """Turns images into pixels and captions into token ids."""
+        caption = self.writer.encode(batch["caption"])
+        return {"source": self._pixels(batch), "tokens": with_bos(caption)}, with_eos(caption)
+
+    def _pixels(self, batch: Tensors) -> Any:
+        """Decodes images, uint8 [batch, size, size, 3]."""
+        return decode_images(batch["image"], self.config.image_size)
+
+    def build_model(self) -> keras.Model:
+        """Builds the encoder-decoder."""
+        config = self.config
+        decoder = build_decoder(config, build_embedding(config, self.writer.vocabulary_size))
+        model = EncoderDecoder(
+            RegionEncoder(ImageEncoder(config.units)),
+            Bridge(config.bridge, [[[config.units]]], decoder.stack.state_sizes),
+            decoder,
+        )
+        size = config.image_size
+        model({"source": np.zeros([1, size, size, 3], "uint8"), "tokens": np.full([1, 2], EOS)})
+        return model
+
+    def start(self, model: keras.Model, inputs: Tensors) -> Start:
+        """Looks at the images."""
+        return Start(*model.start(self._pixels(inputs)))
+
+    def measure(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> dict[str, float]:
+        """Compares the caption of each image with all its references."""
+        references: dict[Any, list[str]] = {}
+        captions: dict[Any, str] = {}
+        for example, outcome in zip(examples, outcomes, strict=True):
+            references.setdefault(example["image"], []).append(str(example["caption"]))
+            captions[example["image"]] = str(outcome["text"])
+        return metrics.captioning(list(captions.values()), list(references.values()))
+
+    def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
+        """Measures the caption of the training image whose pixels are the most similar."""
+        captions = baselines.nearest_image(
+            self._images(train), [str(example["caption"]) for example in train], self._images(test)
+        )
+        outcomes = ({"text": caption} for caption in captions)
+        return {"nearest_image": self.measure(test, outcomes)}
+
+    def _images(self, examples: Examples) -> Any:
+        """Decodes the images of a split, uint8 [images, size, size, 3]."""
+        pixels = [self._pixels(batch).numpy() for batch in batches(examples, 256, ("image",))]
+        return np.concatenate(pixels)
+
+
+TASK = Captioning

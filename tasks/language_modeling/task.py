@@ -1,0 +1,138 @@
+"""Language modeling: from a prompt to its continuation, and from a text to its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nlp_suite import baselines, metrics
+from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
+from nlp_suite.generation import GeneratingTask, Start
+from nlp_suite.layers import build_embedding, build_logits, build_stack
+from nlp_suite.task import Prediction, Tensors, batches
+from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
+from tasks.language_modeling.config import LanguageModelingConfig
+from tasks.language_modeling.model import LanguageModel
+
+DATA = Path(__file__).parent / "data"
+LANES = 16
+"""Pieces in which a text is scored side by side; each begins with a state of zeros."""
+WINDOW = 128
+"""Tokens scored in one call."""
+
+
+class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
+    """Continues a text, and says how likely a text is."""
+
+    name = "language_modeling"
+    config_class = LanguageModelingConfig
+    serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
+    monitor = "loss"
+    higher_is_better = False
+    carries_state = True
+
+    def open_dataset(self) -> Dataset:
+        """Opens running text, a paragraph or line an example."""
+        features = (Feature("text", "text", ("sentence", "content")),)
+        return open_dataset(
+            self.config.data, features=features, builtin=Builtin(DATA / "austen.txt.gz")
+        )
+
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
+        """Learns the pieces of the training text."""
+        texts = (str(example["text"]) for example in examples)
+        return {"text": learn_tokenizer(self.config.tokenizer, texts, self.config.vocabulary_size)}
+
+    @property
+    def writer(self) -> Tokenizer:
+        """The tokenizer of the text."""
+        return self.tokenizers["text"]
+
+    def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
+        """Turns texts into token ids, and the same ids one step later."""
+        ids = self.writer.encode(batch["text"])
+        return {"tokens": with_bos(ids)}, with_eos(ids)
+
+    def build_model(self) -> keras.Model:
+        """Builds the network."""
+        embedding = build_embedding(self.config, self.writer.vocabulary_size)
+        logits = build_logits(self.config, embedding)
+        model = LanguageModel(embedding, build_stack(self.config), logits)
+        model({"tokens": np.full([1, 2], EOS)})
+        return model
+
+    def start(self, model: keras.Model, inputs: Tensors) -> Start:
+        """Begins every text with its prompt."""
+        return Start(
+            state=model.zero_state(tf.shape(inputs["text"])[0]),
+            prefix=self.writer.encode(inputs["text"]),
+        )
+
+    def outcomes(self, model: keras.Model, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """Gives the log-probability of each example, the ones before it in mind.
+
+        The examples are read as one text in `LANES` pieces side by side.
+
+        Yields:
+            `log_probability`, natural logarithm, and `tokens`, with EOS.
+        """
+        encoded = [self.encode(batch) for batch in batches(examples, 1024)]
+        inputs = np.concatenate([np.asarray(x["tokens"].flat_values) for x, _ in encoded])
+        targets = np.concatenate([np.asarray(y.flat_values) for _, y in encoded])
+        lengths = np.concatenate([np.asarray(y.row_lengths()) for _, y in encoded])
+        gains = _gains(model, inputs, targets)
+        ends = np.cumsum(lengths)
+        for begin, end in zip(ends - lengths, ends, strict=True):
+            yield {"log_probability": float(gains[begin:end].sum()), "tokens": int(end - begin)}
+
+    def measure(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> dict[str, float]:
+        """Computes perplexities and bits from the whole text's log-probability."""
+        outcomes = list(outcomes)
+        return metrics.language_modeling(
+            sum(outcome["log_probability"] for outcome in outcomes),
+            sum(outcome["tokens"] for outcome in outcomes),
+            [str(example["text"]) for example in examples],
+        )
+
+    def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
+        """Measures an interpolated Kneser-Ney model of order 5 over the same tokens."""
+        model = baselines.KneserNey(self._sequences(train), self.writer.vocabulary_size, order=5)
+        gains = model.log_probabilities(self._sequences(test))
+        texts = [str(example["text"]) for example in test]
+        return {"kneser_ney_5": metrics.language_modeling(gains.sum(), len(gains), texts)}
+
+    def _sequences(self, examples: Examples) -> list[list[int]]:
+        """Encodes examples as token ids that end in EOS."""
+        return [row for b in batches(examples, 1024) for row in self.encode(b)[1].to_list()]
+
+
+def _gains(model: keras.Model, inputs: Any, targets: Any) -> Any:
+    """Scores every token of one long text, float32 [tokens], natural logarithms."""
+    lanes = min(LANES, len(inputs))
+    length = -(-len(inputs) // lanes)
+    padding = (0, lanes * length - len(inputs))
+    tokens = np.pad(inputs, padding, constant_values=PAD).reshape(lanes, length)
+    following = np.pad(targets, padding, constant_values=PAD).reshape(lanes, length)
+
+    @tf.function(reduce_retracing=True)
+    def score(tokens: Any, following: Any, state: Any) -> tuple[Any, Any]:
+        logits, state = model.call_with_state({"tokens": tokens}, state, training=False)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(following, logits)
+        return -losses, state
+
+    state, gains = model.zero_state(lanes), []
+    for begin in range(0, length, WINDOW):
+        window = slice(begin, begin + WINDOW)
+        gain, state = score(tokens[:, window], following[:, window], state)
+        gains.append(gain.numpy())
+    return np.concatenate(gains, axis=1).reshape(-1)[: len(inputs)]
+
+
+TASK = LanguageModeling

@@ -1,0 +1,165 @@
+"""Sentiment analysis: from a raw text to a label and the probability of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nlp_suite import baselines, metrics
+from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
+from nlp_suite.errors import UserError
+from nlp_suite.layers import (
+    Pooling,
+    TokenEmbedding,
+    build_embedding,
+    build_encoder_stack,
+    fit_vectors,
+    read_vectors,
+)
+from nlp_suite.task import Prediction, Task, Tensors
+from nlp_suite.text import EOS, Labels, Tokenizer, WordTokenizer, with_eos
+from tasks.sentiment.config import SentimentConfig
+from tasks.sentiment.model import SentimentClassifier
+
+DATA = Path(__file__).parent / "data"
+
+
+def label_of_rating(row: Mapping[str, str]) -> dict[str, str] | None:
+    """Makes a label of the mean rating of twenty people, from -4 to +4; a rating of 0 is neither.
+
+    Example:
+        >>> label_of_rating({"text": "Boisterous and daft.", "rating": "0.48"})
+        {'text': 'Boisterous and daft.', 'label': 'positive'}
+    """
+    rating = float(row["rating"])
+    if not rating:
+        return None
+    return {"text": row["text"], "label": "positive" if rating > 0 else "negative"}
+
+
+class Sentiment(Task[SentimentConfig]):
+    """Tells the label of a text, such as positive or negative."""
+
+    name = "sentiment"
+    config_class = SentimentConfig
+    serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
+    monitor = "accuracy"
+
+    def open_dataset(self) -> Dataset:
+        """Opens texts with one label each."""
+        features = (
+            Feature("text", "text", ("sentence", "review")),
+            Feature("label", "label", ("sentiment", "category")),
+        )
+        builtin = Builtin(
+            DATA / "movie_reviews.tsv.gz", Fractions(0.1, 0.1), convert=label_of_rating
+        )
+        return open_dataset(self.config.data, features=features, builtin=builtin)
+
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
+        """Learns the words of the training texts, and the labels.
+
+        The words of pretrained vectors are known too: a text may use one that no training text has.
+        """
+        texts = (str(example["text"]) for example in examples)
+        words = WordTokenizer.learn(texts, self.config.vocabulary_size)
+        if self._vectors:
+            known = set(words.vocabulary)
+            more = (word for word in read_vectors(self._vectors) if word not in known)
+            words = WordTokenizer((*words.vocabulary, *more))
+        return {
+            "text": words,
+            "label": Labels.learn(str(example["label"]) for example in examples),
+        }
+
+    @property
+    def _vectors(self) -> Path | None:
+        """The file of pretrained vectors, if there is to be one."""
+        names = {"builtin": DATA / "glove.6B.50d.top25k.txt.gz", "none": None}
+        return names.get(self.config.embeddings, Path(self.config.embeddings))
+
+    def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
+        """Turns texts into word ids and labels into classes."""
+        return self._encode_text(batch), self.tokenizers["label"].encode(batch["label"])
+
+    def _encode_text(self, batch: Tensors) -> Tensors:
+        return {"tokens": with_eos(self.tokenizers["text"].encode(batch["text"]))}
+
+    def build_model(self) -> keras.Model:
+        """Builds the classifier."""
+        config, words = self.config, self.tokenizers["text"].vocabulary_size
+        pretrained = TokenEmbedding(words, config.embedding_units, trainable=False)
+        model = SentimentClassifier(
+            build_embedding(config, min(words, config.vocabulary_size)),
+            pretrained if self._vectors else None,
+            build_encoder_stack(config),
+            Pooling(config.pooling, bidirectional=config.bidirectional),
+            classes=self.tokenizers["label"].vocabulary_size,
+            dropout=config.dropout,
+        )
+        model({"tokens": np.full([1, 2], EOS)})
+        return model
+
+    def initialize(self, model: keras.Model) -> None:
+        """Fills in the pretrained vectors."""
+        if not self._vectors:
+            return
+        vocabulary = self.tokenizers["text"].vocabulary
+        fitted = fit_vectors(
+            read_vectors(self._vectors, words=vocabulary), vocabulary, seed=self.config.seed
+        )
+        if fitted.table.shape[1] != self.config.embedding_units:
+            raise UserError(
+                "`embedding_units` must be the size of the pretrained vectors. Received: "
+                f"embedding_units={self.config.embedding_units}, vectors of "
+                f"{fitted.table.shape[1]}. Pass --embedding-units {fitted.table.shape[1]}."
+            )
+        model.pretrained.embeddings.assign(fitted.table)
+
+    def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
+        """Tells labels.
+
+        Args:
+            model: A trained model.
+            inputs: `text`, string [batch].
+
+        Returns:
+            `label`, string [batch], and `probabilities`, float32 [batch, classes], in the order of
+            `labels`, string [batch, classes].
+        """
+        tokens = self._encode_text(inputs)["tokens"].to_tensor()
+        probabilities = tf.nn.softmax(model({"tokens": tokens}, training=False))
+        names = tf.constant(self.tokenizers["label"].vocabulary)
+        return {
+            "label": tf.gather(names, tf.argmax(probabilities, axis=1)),
+            "probabilities": probabilities,
+            "labels": tf.tile(names[tf.newaxis], [tf.shape(tokens)[0], 1]),
+        }
+
+    def measure(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> dict[str, float]:
+        """Computes accuracy, macro F1 and the other metrics of classification."""
+        names = list(self.tokenizers["label"].vocabulary)
+        labels = [names.index(str(example["label"])) for example in examples]
+        probabilities = np.array([outcome["probabilities"] for outcome in outcomes])
+        return metrics.classification(labels, probabilities, names)
+
+    def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
+        """Measures logistic regression over TF-IDF of words and pairs of words."""
+        names = list(self.tokenizers["label"].vocabulary)
+        probabilities = baselines.tfidf_logistic_regression(
+            [str(e["text"]) for e in train],
+            [names.index(str(e["label"])) for e in train],
+            [str(e["text"]) for e in test],
+        )
+        labels = [names.index(str(e["label"])) for e in test]
+        return {"tfidf_logistic_regression": metrics.classification(labels, probabilities, names)}
+
+
+TASK = Sentiment

@@ -1,0 +1,107 @@
+"""Machine translation: from a raw text to the same in another language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nlp_suite import baselines, metrics
+from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
+from nlp_suite.generation import GeneratingTask, Start
+from nlp_suite.layers import Bridge, build_decoder, build_embedding, build_encoder_stack
+from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
+from nlp_suite.task import Prediction, Tensors
+from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
+from tasks.translation.config import TranslationConfig
+
+DATA = Path(__file__).parent / "data"
+
+
+class Translation(GeneratingTask[TranslationConfig]):
+    """Writes a text in another language."""
+
+    name = "translation"
+    config_class = TranslationConfig
+    serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
+    monitor = "bleu"
+
+    def open_dataset(self) -> Dataset:
+        """Opens texts in two languages."""
+        languages = (self.config.source, self.config.target)
+        return open_dataset(
+            self.config.data,
+            features=tuple(Feature(language, "text") for language in languages),
+            builtin=Builtin(DATA / "libreoffice_help.en-de.tsv.gz"),
+        )
+
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
+        """Learns pieces that both languages share, so that names are copied piece by piece."""
+        texts = (
+            str(example[language])
+            for example in examples
+            for language in (self.config.source, self.config.target)
+        )
+        return {"text": learn_tokenizer(self.config.tokenizer, texts, self.config.vocabulary_size)}
+
+    @property
+    def writer(self) -> Tokenizer:
+        """The tokenizer of both languages."""
+        return self.tokenizers["text"]
+
+    def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
+        """Turns both texts into token ids; the decoder reads the target one step late."""
+        source = with_eos(self.writer.encode(batch[self.config.source]))
+        target = self.writer.encode(batch[self.config.target])
+        return {"source": source, "tokens": with_bos(target)}, with_eos(target)
+
+    def build_model(self) -> keras.Model:
+        """Builds the encoder-decoder."""
+        embedding = build_embedding(self.config, self.writer.vocabulary_size)
+        encoder = build_encoder_stack(self.config, units=self.config.units // 2)
+        decoder = build_decoder(self.config, embedding)
+        model = EncoderDecoder(
+            TextEncoder(embedding, encoder),
+            Bridge(self.config.bridge, encoder.state_sizes, decoder.stack.state_sizes),
+            decoder,
+        )
+        model({"source": np.full([1, 2], EOS), "tokens": np.full([1, 2], EOS)})
+        return model
+
+    def start(self, model: keras.Model, inputs: Tensors) -> Start:
+        """Encodes the source."""
+        source = with_eos(self.writer.encode(inputs["text"])).to_tensor()
+        return Start(*model.start(source))
+
+    def raw_inputs(self, example: Example) -> Example:
+        """Picks the text in the source language."""
+        return {"text": example[self.config.source]}
+
+    def measure(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> dict[str, float]:
+        """Computes BLEU and chrF."""
+        texts = [str(outcome["text"]) for outcome in outcomes]
+        return metrics.translation(texts, self._targets(examples), self.config.target)
+
+    def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
+        """Measures the untranslated source, and the target of the most similar training source."""
+        sources = [str(e[self.config.source]) for e in test]
+        references = self._targets(test)
+        nearest = baselines.nearest_source(
+            [str(e[self.config.source]) for e in train], self._targets(train), sources
+        )
+        return {
+            "copy_source": metrics.translation(sources, references, self.config.target),
+            "nearest_source": metrics.translation(nearest, references, self.config.target),
+        }
+
+    def _targets(self, examples: Iterable[Example]) -> list[str]:
+        return [str(example[self.config.target]) for example in examples]
+
+
+TASK = Translation
