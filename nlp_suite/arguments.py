@@ -191,7 +191,8 @@ def _explain(message: str, arguments: Iterable[Argument], command: str) -> str:
         word = match[1].partition("=")[0]
         if not word.startswith("-"):
             return f"`{word}` belongs to no flag. See `{command} --help`."
-        return f"no flag `{word}`. {closest(word, (a.spelling for a in by_name.values()))}"
+        flags = [argument.spelling for argument in by_name.values() if not argument.positional]
+        return f"no flag `{word}`. {closest(word, [*flags, '--help'])}"
     if match := re.search(r"Option '(.+)' is not accepted", message):
         return f"no setting `{match[1]}` in `--config`. {closest(match[1], by_name)}"
     if (match := re.search(r'Parser key "(\w+)"', message)) and match[1] in by_name:

@@ -7,6 +7,7 @@ imported when the work begins.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
@@ -29,7 +30,8 @@ from nlp_suite.files import replace_text
 if TYPE_CHECKING:
     import keras
 
-    from nlp_suite.task import Task
+    from nlp_suite.datasets import Example
+    from nlp_suite.task import Prediction, Task
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,13 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
     run_dir, part, baseline = (values.pop(name) for name in ("run_dir", "split", "baseline"))
     task, model = app.restore(run_dir, values)
     examples = task.examples(part)
-    bar = with_progress(examples, "evaluate", len(examples))
-    predictions = list(task.predictions(model, bar))
+    outcomes = list(task.outcomes(model, with_progress(examples, "evaluate", len(examples))))
     report: dict[str, Any] = {"data": task.config.data, "split": part, "examples": len(examples)}
-    report |= task.measure(examples, predictions)
+    report |= task.measure(examples, outcomes)
     if baseline:
+        print("measuring the baselines", file=sys.stderr)
         report["baselines"] = task.baseline(task.examples("train"), examples)
-    rows = (
-        {**example, **{f"predicted_{name}": value for name, value in prediction.items()}}
-        for example, prediction in zip(examples, predictions, strict=True)
-    )
-    write_table(run_dir / "predictions.tsv", rows)
+    write_table(run_dir / "predictions.tsv", map(_side_by_side, examples, outcomes))
     replace_text(run_dir / "metrics.json", json.dumps(report, indent=2) + "\n")
     print(json.dumps(report))
 
@@ -175,6 +173,11 @@ def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
     flags = config_arguments(app.config_class)
     values = parse_arguments(command, inspect.__doc__, flags, argv, config_file=True)
     print(app.task_class(app.config_class(**values)).dataset.inspect())
+
+
+def _side_by_side(example: Example, outcome: Prediction) -> dict[str, Any]:
+    """Puts what was said beside what should have been said."""
+    return {**example, **{f"predicted_{name}": value for name, value in outcome.items()}}
 
 
 TASK_VERBS = (train, evaluate, predict, export, inspect)
