@@ -36,6 +36,12 @@ class Checkpoint(NamedTuple):
     state: dict[str, Any]
     folder: Path
 
+    def detach(self, path: Path) -> None:
+        """Puts the file of this name that was attached back where it stood, if there was one."""
+        if (self.folder / path.name).exists():
+            with write_beside(path) as temporary:
+                _link(self.folder / path.name, temporary)
+
 
 def save_checkpoint(
     folder: Path,

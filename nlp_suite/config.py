@@ -67,6 +67,13 @@ class Config:
     """Checkpoints kept: one to go on from and one should the first be damaged."""
     retries: int = 3
     """Times that a diverging run goes back to its last checkpoint, at half the rate."""
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """auto takes the fastest that trains well: bfloat16 on newer GPUs and on CPUs where it pays,
+    float16 on older GPUs, else float32."""
+    threads: int = 0
+    """CPU threads of one operation; 0 takes one for each core."""
+    workers: int = 0
+    """GPUs that share each batch; 0 takes all there are. Without a GPU, parts of the CPU."""
     seed: int = 0
     """Seeds weights, dropout and the order of examples: the same seed gives the same run."""
 

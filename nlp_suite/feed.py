@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite.encoded import Array, Column, Encoded
+from nlp_suite.config import Config, StreamConfig
+from nlp_suite.encoded import Array, Column, Encoded, encode_examples, fingerprint
+from nlp_suite.task import Task
 
 WINDOW = 100
 """Batches sorted together by length; measured: 5 % padding where longest-in-batch has 77 %."""
@@ -47,11 +50,6 @@ class Feed(ABC):
         Examples are counted where nothing is a sequence.
         """
 
-    def padding(self, epoch: int) -> float:
-        """Gives the share of padding among the tokens of an epoch."""
-        real, padded = self.tokens(epoch)
-        return 1 - real / padded
-
     def dataset(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         """Gives the batches of an epoch as a dataset of known length, prefetched.
 
@@ -80,7 +78,8 @@ class ShuffledFeed(Feed):
     Args:
         encoded: The examples.
         batch_size: Examples a batch.
-        batch_tokens: Tokens a batch at most, padding included, in place of `batch_size`; 0 for none.
+        batch_tokens: Tokens a batch at most, padding included, in place of `batch_size`; 0 counts
+            examples.
         seed: Seeds the order; None keeps the examples sorted by length, as suits validation.
     """
 
@@ -178,7 +177,7 @@ class StreamFeed(Feed):
     ) -> None:
         super().__init__(encoded)
         self.total = len(encoded.targets.values)
-        self.streams = min(streams, self.total)
+        self.streams = streams
         self.bptt = bptt
         self.seed = seed
 
@@ -208,6 +207,60 @@ class StreamFeed(Feed):
         """Counts the tokens that an epoch reads; none of them is padding."""
         del epoch
         return self.streams * self.stream_length, self.streams * self.stream_length
+
+
+class Feeds(NamedTuple):
+    """The batches that a run needs.
+
+    Attributes:
+        train: Batches to learn from.
+        validation: Batches to measure.
+        fingerprint: Tells the training examples from others.
+    """
+
+    train: Feed
+    validation: Feed
+    fingerprint: str
+
+
+def make_feeds(task: Task[Any], folder: Path) -> Feeds:
+    """Encodes the training and validation examples, once, and makes their feeds.
+
+    Args:
+        task: The task with its tokenizers.
+        folder: Where the encoded examples are kept, under names that tell their content.
+
+    Returns:
+        Both feeds.
+
+    Raises:
+        ValueError: When a task carries state and its settings do not say how far.
+    """
+    config: Config = task.config
+    encoded, prints = {}, {}
+    for split in ("train", "validation"):
+        examples = task.examples(split)
+        prints[split] = fingerprint(examples)
+        encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
+    train, validation = encoded["train"], encoded["validation"]
+    if not task.carries_state:
+        sizes = {"batch_size": config.batch_size, "batch_tokens": config.batch_tokens}
+        return Feeds(
+            ShuffledFeed(train, **sizes, seed=config.seed),
+            ShuffledFeed(validation, **sizes),
+            prints["train"],
+        )
+    if not isinstance(config, StreamConfig):
+        raise ValueError(
+            f"The settings of a task that carries state must inherit StreamConfig. "
+            f"Received: {type(config).__name__}."
+        )
+    streams = min(config.batch_size, len(train.targets.values), len(validation.targets.values))
+    return Feeds(
+        StreamFeed(train, streams=streams, bptt=config.bptt, seed=config.seed),
+        StreamFeed(validation, streams=streams, bptt=config.bptt),
+        prints["train"],
+    )
 
 
 def _spec(column: Column) -> Any:

@@ -50,19 +50,19 @@ class Run:
     Attributes:
         path: Its folder.
         ended: Why it ended, in words.
-        epochs: Passes over the training examples; the last one may be incomplete.
+        epochs: Passes over the training examples; a fraction when time was up.
         examples: Training examples.
         minutes: Time spent, over all sittings.
-        best_epoch: The epoch whose weights are kept.
-        best: The validation metrics of that epoch.
+        best_epoch: The epoch after which the weights that are kept were taken.
+        best: The validation metrics of these weights.
     """
 
     path: Path
     ended: str
-    epochs: int
+    epochs: float
     examples: int
     minutes: float
-    best_epoch: int
+    best_epoch: float
     best: dict[str, float]
 
 
@@ -158,16 +158,24 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
     return task, model
 
 
+def trained_precision(run_dir: Path) -> str:
+    """Says in which precision a run is being trained; nothing when it has not begun."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        return ""
+    precision: str = json.loads(path.read_text())["devices"]["precision"]
+    return precision
+
+
 def _restore_config(config_class: type[Config], content: dict[str, Any]) -> Config:
     """Rebuilds the settings; lists are tuples again, and a field that is new has its default."""
     known = {field.name for field in dataclasses.fields(config_class)}
-    return config_class(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in content["config"].items()
-            if name in known
-        }
-    )
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content["config"].items()
+        if name in known
+    }
+    return config_class(**settings)
 
 
 def _read_config(run_dir: Path) -> dict[str, Any]:

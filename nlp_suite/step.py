@@ -8,11 +8,15 @@ import keras
 import tensorflow as tf
 
 from nlp_suite.config import Config
-from nlp_suite.optimization import make_average
+from nlp_suite.encoded import Array
+from nlp_suite.optimization import make_average, make_optimizer
 from nlp_suite.task import Task
 
 Tensors = Any
 """A tensor, or tensors in any structure."""
+
+TINY = 1e-9
+"""Keeps a batch without a single real token from dividing by zero."""
 
 
 class Learner(keras.Model):
@@ -24,6 +28,9 @@ class Learner(keras.Model):
     tokens of the whole batch, however it is cut into micro-batches and replicas. Gradients are
     clipped after they were summed. The state of a recurrent network can be carried from batch to
     batch.
+
+    Random layers must draw from a `keras.random.SeedGenerator` of their own, as those of Keras do:
+    its state is a variable, and so part of `state`.
 
     Args:
         task: Gives the loss and the metrics.
@@ -42,42 +49,49 @@ class Learner(keras.Model):
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.norm_metric = keras.metrics.Mean(name="gradient_norm")
         self.task_metrics = task.metrics()
-        self.carried = self._carried_variables(streams) if streams else []
         self.average = make_average(config, network.trainable_variables)
+        self.carried: list[keras.Variable] = []
+        if streams:
+            self._structure = network.zero_state(streams)
+            self.carried = [_zeros_like(part) for part in keras.tree.flatten(self._structure)]
+        self._metrics_to_resume: list[Array] = []
         self.built = True
-
-    def call(self, inputs: Tensors, training: bool | None = None) -> Any:
-        """Gives the network's logits."""
-        return self.network(inputs, training=training)
+        # XLA would compile anew for every length of a batch: 1.3 s each.
+        self.compile(make_optimizer(config), jit_compile=False)
+        self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Everything that is averaged over an epoch and then reset."""
         return [self.loss_metric, self.norm_metric, *self.task_metrics]
 
+    def call(self, inputs: Tensors, training: bool | None = None) -> Any:
+        """Gives the network's logits."""
+        return self.network(inputs, training=training)
+
     def train_step(self, data: tuple[Tensors, Tensors]) -> dict[str, Any]:
-        """Takes one step down the gradient of a batch's mean loss."""
+        """Takes one step down the gradient of a batch's mean loss.
+
+        Returns:
+            The mean `loss` and `gradient_norm` of the epoch so far.
+        """
         loss, weight, gradients = self._accumulate(*data)
-        replicas = tf.distribute.get_replica_context()
-        if replicas.num_replicas_in_sync > 1:
-            total = replicas.all_reduce("SUM", weight)
-            share = weight / total
-            gradients = replicas.all_reduce("SUM", [g * share for g in gradients])
-            # The optimizer sums over replicas once more.
-            gradients = [g / replicas.num_replicas_in_sync for g in gradients]
-        gradients, norm = self._clip(gradients, replicas.num_replicas_in_sync)
+        gradients, norm = self._clip(_sum_over_replicas(gradients, weight))
         self.optimizer.apply(gradients, self.trainable_variables)
         if self.average:
             self.average.update()
         self.loss_metric.update_state(loss, weight)
+        # A scaled loss overflows now and then; the optimizer skips that step.
         is_finite = tf.math.is_finite(norm)
-        self.norm_metric.update_state(
-            tf.where(is_finite, norm, 0.0), tf.cast(is_finite, tf.float32)
-        )
+        self.norm_metric.update_state(tf.where(is_finite, norm, 0.0), tf.where(is_finite, 1.0, 0.0))
         return {m.name: m.result() for m in (self.loss_metric, self.norm_metric)}
 
     def test_step(self, data: tuple[Tensors, Tensors]) -> dict[str, Any]:
-        """Measures a batch without learning from it."""
+        """Measures a batch without learning from it.
+
+        Returns:
+            The mean `loss` so far, and the task's metrics.
+        """
         inputs, targets = data
         logits = self._logits(inputs, slice(None), training=False)
         losses, weights = self.task.loss(logits, targets)
@@ -91,41 +105,67 @@ class Learner(keras.Model):
         for variable in self.carried:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
 
-    def _carried_variables(self, streams: int) -> list[keras.Variable]:
-        self._state = self.network.zero_state(streams)
-        return [
-            keras.Variable(
-                tf.zeros(part.shape, part.dtype), trainable=False, autocast=False, name="carried"
-            )
-            for part in keras.tree.flatten(self._state)
-        ]
+    def state(self) -> dict[str, Array]:
+        """Copies all that a step reads and changes.
+
+        Returns:
+            Weights, seeds, carried state, optimizer, averages and metrics by name.
+        """
+        return {name: variable.numpy() for name, variable in self._everything().items()}
+
+    def set_state(self, state: dict[str, Array]) -> None:
+        """Goes back to what `state` gave, for `fit` to go on from, half way in an epoch or not."""
+        for name, variable in self._everything().items():
+            variable.assign(state[name])
+        self._metrics_to_resume = [state[name] for name in state if name.startswith("metric/")]
+
+    def reset_metrics(self) -> None:
+        """Begins new means, or goes on with those of the epoch that `set_state` leads into."""
+        super().reset_metrics()
+        for variable, value in zip(self._metric_variables(), self._metrics_to_resume, strict=False):
+            variable.assign(value)
+        self._metrics_to_resume = []
+
+    def _everything(self) -> dict[str, keras.Variable]:
+        groups = {
+            "model": self.variables,
+            "optimizer": self.optimizer.variables,
+            "average": self.average.variables if self.average else [],
+            "metric": self._metric_variables(),
+        }
+        return {f"{name}/{i}": v for name, group in groups.items() for i, v in enumerate(group)}
+
+    def _metric_variables(self) -> list[keras.Variable]:
+        return [variable for metric in self.metrics for variable in metric.variables]
 
     def _logits(self, inputs: Tensors, rows: slice, *, training: bool) -> Any:
         """Runs the network, from the carried state and back into it where there is one."""
         if not self.carried:
             return self.network(inputs, training=training)
         before = [variable.value[rows] for variable in self.carried]
-        state = keras.tree.pack_sequence_as(self._state, before)
+        state = keras.tree.pack_sequence_as(self._structure, before)
         logits, state = self.network.call_with_state(inputs, state, training=training)
         for variable, after in zip(self.carried, keras.tree.flatten(state), strict=True):
             variable.value[rows].assign(tf.stop_gradient(after))
         return logits
 
-    def _gradients(self, inputs: Tensors, targets: Tensors, rows: slice) -> tuple[Any, Any, Any]:
-        """Gives the mean loss, its total weight and its scaled, dense gradients."""
+    def _gradients(
+        self, inputs: Tensors, targets: Tensors, rows: slice
+    ) -> tuple[Any, Any, list[Any]]:
+        """Gives the mean loss of some rows, its weight, and its gradients, scaled and dense."""
         with tf.GradientTape() as tape:
             logits = self._logits(inputs, rows, training=True)
             losses, weights = self.task.loss(logits, targets)
-            weight = tf.reduce_sum(weights)
-            loss = tf.math.divide_no_nan(tf.reduce_sum(losses * weights), weight)
-            smoothed = self._smooth(loss, logits, weights / tf.maximum(weight, 1e-9))
-            objective = self.optimizer.scale_loss(smoothed + sum(self.network.losses))
+            weight = tf.maximum(tf.reduce_sum(weights), TINY)
+            loss = tf.reduce_sum(losses * weights) / weight
+            objective = self._smooth(loss, logits, weights / weight) + sum(self.network.losses)
+            objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(
             objective,
-            [v.value for v in self.trainable_variables],
+            [variable.value for variable in self.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return loss, weight, [tf.convert_to_tensor(g) for g in gradients]
+        return loss, weight, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _smooth(self, loss: Any, logits: Any, weights: Any) -> Any:
         """Mixes in the loss against all classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
@@ -135,8 +175,8 @@ class Learner(keras.Model):
         uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
         return (1 - share) * loss + share * tf.reduce_sum(uniform * weights)
 
-    def _accumulate(self, inputs: Tensors, targets: Tensors) -> tuple[Any, Any, Any]:
-        """Does `_gradients` in so many micro-batches, one after the other, to save memory."""
+    def _accumulate(self, inputs: Tensors, targets: Tensors) -> tuple[Any, Any, list[Any]]:
+        """Does `_gradients` for one micro-batch after the other, to save memory."""
         if self.config.micro_batches == 1:
             return self._gradients(inputs, targets, slice(None))
         size = tf.shape(targets)[0]
@@ -144,23 +184,40 @@ class Learner(keras.Model):
 
         def add(i: Any, total_loss: Any, total_weight: Any, sums: list[Any]) -> tuple[Any, ...]:
             rows = slice(i * size // parts, (i + 1) * size // parts)
-            part = keras.tree.map_structure(lambda tensor: tensor[rows], (inputs, targets))
-            loss, weight, gradients = self._gradients(*part, rows)
+            some_inputs = {name: tensor[rows] for name, tensor in inputs.items()}
+            loss, weight, gradients = self._gradients(some_inputs, targets[rows], rows)
             sums = [total + weight * g for total, g in zip(sums, gradients, strict=True)]
-            return i + 1, total_loss + loss * weight, total_weight + weight, sums
+            return i + 1, total_loss + weight * loss, total_weight + weight, sums
 
         zeros = [tf.zeros(v.shape, v.dtype) for v in self.trainable_variables]
+        # Variables change in the body, by dropout seeds and carried state: one part at a time.
         _, loss, weight, sums = tf.while_loop(
             lambda i, *_: i < parts, add, (0, 0.0, 0.0, zeros), parallel_iterations=1
         )
-        weight = tf.maximum(weight, 1e-9)
         return loss / weight, weight, [total / weight for total in sums]
 
-    def _clip(self, gradients: list[Any], replicas: int) -> tuple[list[Any], Any]:
-        """Shortens the gradients to the norm allowed, and gives the norm they had."""
-        scale = self.optimizer.scale_loss(1.0) / replicas
-        norm = tf.linalg.global_norm(gradients) / scale
-        if not self.config.clip_norm:
+    def _clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+        """Shortens gradients to the norm allowed, and gives the norm they had, without scale."""
+        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(1.0)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        factor = 1.0
+        if self.config.clip_norm:
+            factor = tf.minimum(1.0, self.config.clip_norm / norm)
+        elif replicas == 1:
             return gradients, norm
-        factor = tf.minimum(1.0, self.config.clip_norm / norm)
-        return [g * factor for g in gradients], norm
+        # The optimizer sums over replicas once more.
+        return [gradient * (factor / replicas) for gradient in gradients], norm
+
+
+def _sum_over_replicas(gradients: list[Any], weight: Any) -> list[Any]:
+    """Makes gradients of each replica's mean loss into those of the mean over all of them."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    share = weight / context.all_reduce(tf.distribute.ReduceOp.SUM, weight)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, [g * share for g in gradients])
+
+
+def _zeros_like(part: Any) -> keras.Variable:
+    zeros = tf.zeros(part.shape, part.dtype)
+    return keras.Variable(zeros, dtype=part.dtype, trainable=False, autocast=False, name="carried")

@@ -1,0 +1,86 @@
+"""What a run remembers besides the variables of its learner, and when it has come to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nlp_suite.config import Config
+
+
+@dataclass
+class Progress:
+    """Where a run is and how it went so far; saved with every checkpoint.
+
+    Attributes:
+        data: Fingerprint of the training examples.
+        examples: How many they are.
+        epoch: Number of the epoch under way, from 0.
+        step: Batches of it that are done.
+        updates: Batches done in all.
+        seconds: Time spent, over all sittings.
+        rate_factor: What the schedule's rate is multiplied with.
+        initial_loss: The loss of the very first batch; 0 before it.
+        best: The best validation score so far, None before the first.
+        best_epoch: When it was reached, in epochs; a fraction when time was up in the midst of one.
+        bad_epochs: Epochs since then.
+        setbacks: Times that the run diverged and went back.
+        sample: Validation examples that are scored; 0 until it has been measured how many can be.
+        history: A row of metrics for each epoch.
+    """
+
+    data: str
+    examples: int
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    rate_factor: float = 1.0
+    initial_loss: float = 0.0
+    best: float | None = None
+    best_epoch: float = 0
+    bad_epochs: int = 0
+    setbacks: int = 0
+    sample: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def take_score(self, score: float, epoch: float, *, higher_is_better: bool) -> bool:
+        """Notes a validation score.
+
+        Args:
+            score: What was measured.
+            epoch: When, in epochs.
+            higher_is_better: Whether more of it is better.
+
+        Returns:
+            Whether it is the best so far.
+
+        Example:
+            >>> progress = Progress(data="", examples=0)
+            >>> [progress.take_score(s, 1, higher_is_better=True) for s in (0.5, 0.4, 0.6)]
+            [True, False, True]
+        """
+        if self.best is None or (score > self.best if higher_is_better else score < self.best):
+            self.best, self.best_epoch, self.bad_epochs = score, epoch, 0
+            return True
+        self.bad_epochs += 1
+        return False
+
+    def reason_to_stop(self, config: Config) -> str:
+        """Says why a run has ended, or nothing when it has not.
+
+        It follows from the settings of the moment, so that a longer limit lets a run go on.
+
+        Example:
+            >>> progress = Progress(data="", examples=0, epoch=2)
+            >>> progress.reason_to_stop(Config(epochs=2))
+            'all 2 epochs are done'
+            >>> progress.reason_to_stop(Config(epochs=3))
+            ''
+        """
+        if self.epoch >= config.epochs:
+            return f"all {config.epochs} epochs are done"
+        if config.patience and self.bad_epochs >= config.patience:
+            return f"validation has not improved for {self.bad_epochs} epochs"
+        if config.max_minutes and self.seconds >= 60 * config.max_minutes:
+            return f"the {config.max_minutes:g} minutes are used up"
+        return ""

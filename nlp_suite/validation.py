@@ -1,0 +1,67 @@
+"""How good a network is by now: its loss on the validation split and the task's own score."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import Any
+
+from nlp_suite.datasets import Examples
+from nlp_suite.feed import Feed
+from nlp_suite.progress import Progress
+from nlp_suite.step import Learner
+from nlp_suite.task import Task
+
+PILOT = 32
+"""Examples scored to see how long it takes."""
+
+
+def validate(learner: Learner, feed: Feed, progress: Progress) -> dict[str, float]:
+    """Measures the validation split.
+
+    The task's score is taken on a sample and only when its monitor is not among the metrics that
+    come with the loss.
+
+    Args:
+        learner: The network with the loss and the metrics.
+        feed: Batches of the validation split.
+        progress: Holds the size of the sample; it is set at the first call.
+
+    Returns:
+        Metrics by name, each with `val_` before it.
+    """
+    task = learner.task
+    learner.forget()
+    measured = learner.evaluate(feed.dataset(0), return_dict=True, verbose=0)
+    if task.monitor not in measured:
+        examples = task.examples("validation")
+        if not progress.sample:
+            progress.sample = sample_size(learner, examples)
+        measured |= _score(learner, examples, progress.sample)
+    return {f"val_{name}": float(value) for name, value in measured.items()}
+
+
+def sample_size(learner: Learner, examples: Examples) -> int:
+    """Finds how many examples can be scored in `score_seconds`, by scoring a few.
+
+    Args:
+        learner: The network as it is.
+        examples: The validation split.
+
+    Returns:
+        All of them when there is time enough, else a power of two, so that a machine that is busy
+        for a moment does not make another run of this one.
+    """
+    began = time.monotonic()
+    _score(learner, examples, PILOT)
+    affordable = PILOT * learner.config.score_seconds / (time.monotonic() - began)
+    if affordable >= len(examples):
+        return len(examples)
+    return max(PILOT, 2 ** (int(affordable).bit_length() - 1))
+
+
+def _score(learner: Learner, examples: Examples, size: int) -> dict[str, float]:
+    """Scores examples at even distances, for those of one kind may stand together."""
+    task: Task[Any] = learner.task
+    chosen = islice(examples, 0, None, max(1, len(examples) // size))
+    return task.score(learner.network, list(islice(chosen, size)))
