@@ -1,0 +1,148 @@
+"""Exports: what is in them, how they are called, and that they are whole or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from toy.config import ToyConfig
+from toy.task import Toy
+
+from nlp_suite.errors import UserError
+from nlp_suite.export import ExportedModel, export, versions
+from nlp_suite.task import Signature, Tensors
+
+
+class Repeating(Toy):
+    """A toy whose export can also repeat a text."""
+
+    def signatures(self, model: keras.Model) -> Mapping[str, Signature]:
+        def repeat(text: Any, times: Any) -> Tensors:
+            joined = tf.strings.reduce_join(tf.repeat(text[:, None], times, axis=1), axis=1)
+            return {"text": joined}
+
+        return {
+            **super().signatures(model),
+            "repeat": Signature(repeat, self.serving_inputs, {"times": 2}),
+        }
+
+
+class Broken(Toy):
+    """A toy that cannot be traced."""
+
+    def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
+        raise ZeroDivisionError
+
+
+def built(task_class: type[Toy]) -> tuple[Toy, keras.Model]:
+    keras.utils.set_random_seed(0)
+    task = task_class(ToyConfig())
+    task.tokenizers = task.learn_tokenizers(task.examples("train"))
+    return task, task.build_model()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export with a signature that has an option."""
+    return export(*built(Repeating), tmp_path_factory.mktemp("exported"), {"accuracy": 0.5})
+
+
+def test_versions_are_the_numbered_folders_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name in ("10", "9", "notes", ".1.x"):
+        (tmp_path / name).mkdir()
+    assert versions(tmp_path) == [9, 10]
+
+
+def test_the_weights_are_stored_once_and_nothing_else(folder: Path) -> None:
+    _, model = built(Repeating)
+    prefix = str(folder / "variables" / "variables")
+    stored = [
+        np.prod(shape, dtype=int)
+        for name, shape in tf.train.list_variables(prefix)
+        if not name.startswith(("_CHECKPOINTABLE", "save_counter"))
+    ]
+    assert sorted(stored) == sorted(weight.numpy().size for weight in model.weights)
+
+
+def test_recurrent_layers_are_traced_without_cudnn(folder: Path, tmp_path: Path) -> None:
+    task, model = built(Toy)
+    export(task, model, tmp_path)
+    recurrent = [layer for layer in model._flatten_layers() if hasattr(layer, "use_cudnn")]
+    assert [layer.use_cudnn for layer in recurrent] == [False]
+    assert b"CudnnRNN" not in (folder / "saved_model.pb").read_bytes()
+
+
+def test_an_option_has_a_default_and_can_be_given(folder: Path) -> None:
+    loaded = tf.saved_model.load(str(folder))
+    assert loaded.repeat(tf.constant(["ab"]))["text"].numpy().tolist() == [b"abab"]
+    thrice = loaded.repeat(tf.constant(["ab"]), times=tf.constant(3))
+    assert thrice["text"].numpy().tolist() == [b"ababab"]
+    over_the_wire = loaded.signatures["repeat"](text=tf.constant(["a"]), times=tf.constant(1))
+    assert over_the_wire["text"].numpy().tolist() == [b"a"]
+
+
+def test_signature_json_says_how_to_call_the_export(folder: Path) -> None:
+    description = json.loads((folder / "signature.json").read_text())
+    text = {"dtype": "string", "shape": [None]}
+    assert description["task"] == "toy"
+    assert description["summary"] == "A toy whose export can also repeat a text."
+    assert description["signatures"] == {
+        "serving_default": {
+            "inputs": {"text": text},
+            "options": {},
+            "outputs": {"label": text, "probability": {"dtype": "float32", "shape": [None]}},
+        },
+        "repeat": {"inputs": {"text": text}, "options": {"times": 2}, "outputs": {"text": text}},
+    }
+
+
+def test_the_example_request_is_answered_as_it_stands(folder: Path) -> None:
+    request = json.loads((folder / "signature.json").read_text())["example_request"]
+    model = ExportedModel(folder)
+    assert request["signature_name"] == "serving_default"
+    (answer,) = model.predictions(request["instances"])
+    assert answer["label"] in ("question", "statement")
+
+
+def test_the_code_in_the_model_card_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (folder / "model_card.md").read_text()
+    code = card.split("## Use")[1].split("`signature.json`")[0]
+    monkeypatch.chdir(folder.parent)
+    exec("\n".join(line.strip() for line in code.splitlines()), {})
+    assert '"accuracy": 0.5' in card
+
+
+def test_versions_count_up_and_the_newest_is_taken(tmp_path: Path) -> None:
+    task, model = built(Toy)
+    assert export(task, model, tmp_path) == tmp_path / "1"
+    assert export(task, model, tmp_path) == tmp_path / "2"
+    assert ExportedModel(tmp_path).path == tmp_path / "2"
+    assert ExportedModel(tmp_path / "1").path == tmp_path / "1"
+
+
+def test_many_inputs_are_answered_in_batches_in_their_order(folder: Path) -> None:
+    model = ExportedModel(folder)
+    texts = [{"text": text} for text in ("does it run ?", "", "it runs .", "the dog")]
+    together, by_two = (list(model.predictions(texts, size)) for size in (4, 2))
+    assert [a["label"] for a in together] == [a["label"] for a in by_two]
+    np.testing.assert_allclose(
+        [a["probability"] for a in together], [a["probability"] for a in by_two], atol=1e-6
+    )
+
+
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`exported` must be a folder that `export` wrote"):
+        ExportedModel(tmp_path)
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        export(*built(Broken), tmp_path / "exported")
+    assert not list(tmp_path.rglob("*.pb"))
+    assert versions(tmp_path / "exported") == []
