@@ -5,6 +5,7 @@ States are plain tuples of tensors, given and returned. A row that is all paddin
 """
 
 from nlp_suite.layers.attention import Attention
+from nlp_suite.layers.bidirectional import BidirectionalRNN
 from nlp_suite.layers.bridge import Bridge
 from nlp_suite.layers.building import (
     build_decoder,
@@ -19,7 +20,7 @@ from nlp_suite.layers.images import ImageEncoder
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
-from nlp_suite.layers.stacks import BidirectionalRNN, RNNStack
+from nlp_suite.layers.stacks import RNNStack
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors, read_vectors
 
 __all__ = [

@@ -11,6 +11,7 @@ from nlp_suite.errors import UserError
 from nlp_suite.layers.masking import MaskedLayer, masked_softmax
 
 KINDS = ("dot", "scaled_dot", "general", "additive")
+Shape = tuple[int | None, ...]
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
@@ -24,13 +25,21 @@ class Attention(MaskedLayer):
     - dot: `q . m` (Luong et al. 2015, https://arxiv.org/abs/1508.04025)
     - scaled_dot: `q . m / sqrt(size)` (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)
     - general: `q . W m` (Luong et al. 2015)
-    - additive: `v . tanh(W q + U m + b)` (Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473)
+    - additive: `v . tanh(W q + b + U m)` (Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473)
+
+    What stands right of the dot, or `U m`, are the keys. They are the same for every query, so a
+    decoder computes them once.
 
     Args:
         kind: dot, scaled_dot, general or additive.
         units: Size of the additive score's hidden layer; None for the query's size.
         gate: Scale each context by `sigmoid(w . q + b)`, so that the decoder can look away from
             the memory (Xu et al. 2015, https://arxiv.org/abs/1502.03044).
+        coverage: Add `c w` to each key, c being the weight that the entry was given by the queries
+            before, so that nothing is looked at twice or forgotten (Tu et al. 2016,
+            https://arxiv.org/abs/1601.04811; See et al. 2017, https://arxiv.org/abs/1704.04368).
+            Each query then has to wait for the one before it: a decoder goes step by step also in
+            training.
 
     Raises:
         UserError: `kind` is none of these, or dot attention is asked of sizes that differ.
@@ -43,7 +52,13 @@ class Attention(MaskedLayer):
     """
 
     def __init__(
-        self, kind: str, *, units: int | None = None, gate: bool = False, **kwargs: Any
+        self,
+        kind: str,
+        *,
+        units: int | None = None,
+        gate: bool = False,
+        coverage: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if kind not in KINDS:
@@ -54,10 +69,9 @@ class Attention(MaskedLayer):
         self.kind = kind
         self.units = units
         self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate") if gate else None
+        self.coverage = coverage
 
-    def build(
-        self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]
-    ) -> None:
+    def build(self, query_shape: Shape, memory_shape: Shape) -> None:
         """Makes the weights for queries and memories of these shapes."""
         query_size, memory_size = query_shape[-1], memory_shape[-1]
         if self.kind in ("dot", "scaled_dot") and query_size != memory_size:
@@ -65,46 +79,56 @@ class Attention(MaskedLayer):
                 f"`attention`={self.kind} needs a decoder and a memory of one size. Received: "
                 f"decoder={query_size}, memory={memory_size}. Use --attention general."
             )
-        if self.kind == "general":
-            self.query_projection = keras.layers.Dense(memory_size, use_bias=False, name="query")
-            self.query_projection.build(query_shape)
+        size = query_size
         if self.kind == "additive":
-            units = self.units or query_size
-            self.query_projection = keras.layers.Dense(units, name="query")
-            self.memory_projection = keras.layers.Dense(units, use_bias=False, name="memory")
-            self.energy = keras.layers.Dense(1, use_bias=False, name="energy")
+            size = self.units or query_size
+            self.query_projection = keras.layers.Dense(size, name="query")
             self.query_projection.build(query_shape)
+            self.energy = keras.layers.Dense(1, use_bias=False, name="energy")
+            self.energy.build((None, size))
+        if self.kind in ("general", "additive"):
+            self.memory_projection = keras.layers.Dense(size, use_bias=False, name="memory")
             self.memory_projection.build(memory_shape)
-            self.energy.build((None, units))
+        if self.coverage:
+            self.coverage_weight = self.add_weight(
+                shape=(size,), initializer="random_normal", name="coverage"
+            )
         if self.gate is not None:
             self.gate.build(query_shape)
 
-    def call(self, query: Any, memory: Any, mask: Any = None) -> tuple[Any, Any]:
+    def keys(self, memory: Any) -> Any:
+        """Maps a memory, float [batch, source, memory size], to what queries are compared with."""
+        return self.memory_projection(memory) if self.kind in ("general", "additive") else memory
+
+    def call(
+        self, query: Any, memory: Any, mask: Any = None, keys: Any = None, coverage: Any = None
+    ) -> tuple[Any, Any]:
         """Looks at the memory.
 
         Args:
             query: float [batch, time, query size].
             memory: float [batch, source, memory size].
             mask: True at real entries of the memory, bool [batch, source]; None when all are real.
+            keys: `keys(memory)` where it is known already.
+            coverage: Weight that each entry was given so far, float [batch, source]; None for none.
 
         Returns:
-            Context, float [batch, time, memory size], and weights, float [batch, time, source].
+            Context, float [batch, time, memory size], and weights, float32 [batch, time, source].
         """
+        keys = self.keys(memory) if keys is None else keys
+        if self.coverage and coverage is not None:
+            keys = keys + coverage[..., None] * self.coverage_weight
         # In float32 also under mixed precision: a softmax over long memories needs its digits.
-        scores = ops.cast(self._scores(query, memory), "float32")
-        weights = ops.cast(masked_softmax(scores, mask), memory.dtype)
-        context = ops.matmul(weights, memory)
+        weights = masked_softmax(ops.cast(self._scores(query, keys), "float32"), mask)
+        context = ops.matmul(ops.cast(weights, memory.dtype), memory)
         if self.gate is not None:
             context = self.gate(query) * context
         return context, weights
 
-    def _scores(self, query: Any, memory: Any) -> Any:
-        """Returns unnormalised weights, float [batch, time, source]."""
+    def _scores(self, query: Any, keys: Any) -> Any:
+        """Compares queries with keys, float [batch, time, source]."""
         if self.kind == "additive":
-            queries = self.query_projection(query)[:, :, None]
-            keys = self.memory_projection(memory)[:, None]
-            return ops.squeeze(self.energy(ops.tanh(queries + keys)), axis=-1)
-        if self.kind == "general":
-            query = self.query_projection(query)
-        scores = ops.matmul(query, ops.transpose(memory, (0, 2, 1)))
-        return scores / memory.shape[-1] ** 0.5 if self.kind == "scaled_dot" else scores
+            hidden = ops.tanh(self.query_projection(query)[:, :, None] + keys[:, None])
+            return ops.squeeze(self.energy(hidden), axis=-1)
+        scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
+        return scores / query.shape[-1] ** 0.5 if self.kind == "scaled_dot" else scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from nlp_suite.config import BidirectionalConfig, EncoderDecoderConfig, RecurrentConfig, TiedConfig
@@ -74,7 +76,7 @@ def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> De
     return Decoder(embedding, build_stack(config), build_logits(config, embedding), attention)
 
 
-def _regularization(config: RecurrentConfig) -> dict[str, float | bool]:
+def _regularization(config: RecurrentConfig) -> dict[str, Any]:
     """Returns what both kinds of stack take from the settings alike."""
     return {
         "residual": config.residual,

@@ -7,8 +7,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from nlp_suite.errors import UserError
+from nlp_suite.layers.attention import Attention
+from nlp_suite.layers.loop import scan
 from nlp_suite.layers.masking import MaskedLayer
 from nlp_suite.layers.stacks import RNNStack, State
+
+PARTS = ("embedding", "stack", "logits", "attention")
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
@@ -18,13 +23,22 @@ class Decoder(MaskedLayer):
     The attention stands above the recurrent stack (Luong et al. 2015,
     https://arxiv.org/abs/1508.04025): the stack's outputs are the queries, so in training the whole
     sequence is one call of the stack, one of the attention and one product with the vocabulary.
-    Outputs h and contexts c become `tanh(W [h, c])` before the logits.
+    Outputs h and contexts c become `a = tanh(W [h, c])`, from which the logits are computed.
+
+    Input feeding and an attention with coverage make each step wait for the attention of the one
+    before. Training then loops over the steps outside the fused kernel, which costs several times
+    the speed, and drops the same features at every step.
 
     Args:
         embedding: Looks up the tokens; see `TokenEmbedding`.
         stack: Reads them forwards; see `RNNStack`.
         logits: Scores the vocabulary; see `Logits` and `TiedLogits`.
         attention: Looks at the memory; None for a decoder that has only its state.
+        input_feeding: Each step also reads the `a` of the step before (Luong et al. 2015), so
+            that it knows where the decoder has looked.
+
+    Raises:
+        UserError: Input feeding is asked of a decoder without attention.
     """
 
     def __init__(
@@ -32,20 +46,30 @@ class Decoder(MaskedLayer):
         embedding: keras.layers.Layer,
         stack: RNNStack,
         logits: keras.layers.Layer,
-        attention: keras.layers.Layer | None = None,
+        attention: Attention | None = None,
+        *,
+        input_feeding: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if input_feeding and attention is None:
+            raise UserError(
+                "`input_feeding` needs attention, whose result it feeds. Received: "
+                "input_feeding=True, attention=none. Add --attention general."
+            )
         self.embedding = embedding
         self.stack = stack
         self.logits = logits
         self.attention = attention
+        self.input_feeding = input_feeding
+        self.coverage = attention is not None and attention.coverage
         self.combine: keras.layers.Layer | None = None
 
     def build(self, tokens_shape: Any, memory_shape: Any = None) -> None:
         """Builds every part for a memory of this shape."""
         self.embedding.build(tokens_shape)
-        self.stack.build((None, None, self.embedding.units))
+        fed = self.stack.units if self.input_feeding else 0
+        self.stack.build((None, None, self.embedding.units + fed))
         outputs_shape = (None, None, self.stack.units)
         if self.attention is not None:
             self.attention.build(outputs_shape, memory_shape)
@@ -54,6 +78,27 @@ class Decoder(MaskedLayer):
             )
             self.combine.build((None, None, self.stack.units + memory_shape[-1]))
         self.logits.build(outputs_shape)
+
+    def first_state(self, state: State, memory: Any = None) -> State:
+        """Completes the stack's first state by what input feeding and coverage remember.
+
+        Args:
+            state: A state of the stack, such as a bridge's.
+            memory: What is attended to, float [batch, source, features].
+
+        Returns:
+            The state to begin `call` or `step` with.
+        """
+        extra = []
+        if self.input_feeding:
+            extra.append(ops.zeros_like(state[0]))
+        if self.coverage:
+            extra.append(ops.zeros_like(memory[..., 0]))
+        return (*state, *extra)
+
+    def keys(self, memory: Any) -> Any:
+        """Prepares a memory for the attention of many steps; see `Attention`."""
+        return None if self.attention is None else self.attention.keys(memory)
 
     def call(
         self,
@@ -67,66 +112,100 @@ class Decoder(MaskedLayer):
 
         Args:
             tokens: int [batch, time], what each step reads.
-            state: The state to start from, a tuple of float [batch, units].
+            state: The state to start from, a tuple; see `first_state`.
             memory: What is attended to, float [batch, source, features].
             mask: True at real entries of the memory, bool [batch, source].
             training: Whether to drop.
 
         Returns:
             Logits of the following tokens, float32 [batch, time, vocabulary]; the final state; the
-            attention's weights, float [batch, time, source], or None without attention.
+            attention's weights, float32 [batch, time, source], or None without attention.
         """
-        outputs, state = self.stack(
-            self.embedding(tokens, training=training), initial_state=state, training=training
-        )
-        outputs, weights = self._attend(outputs, memory, mask)
+        embedded = self.embedding(tokens, training=training)
+        if self.input_feeding or self.coverage:
+            outputs, state, weights = self._loop(embedded, state, memory, mask, training)
+        else:
+            outputs, state = self.stack(embedded, initial_state=state, training=training)
+            outputs, weights = self._attend(outputs, memory, mask)
         return self.logits(outputs), state, weights
 
     def step(
-        self, tokens: Any, state: State, memory: Any = None, mask: Any = None
+        self, tokens: Any, state: State, memory: Any = None, mask: Any = None, keys: Any = None
     ) -> tuple[Any, State, Any]:
         """Reads one token of each row with the same weights.
 
         Args:
             tokens: int [batch].
-            state: The state so far.
+            state: The state so far; see `first_state`.
             memory: As in `call`.
             mask: As in `call`.
+            keys: `keys(memory)` where it is known already, which saves work in every step.
 
         Returns:
-            Logits, float32 [batch, vocabulary]; the next state; the attention's weights, float
+            Logits, float32 [batch, vocabulary]; the next state; the attention's weights, float32
             [batch, source], or None.
         """
-        outputs, state = self.stack.step(self.embedding(tokens), state)
-        outputs, weights = self._attend(outputs[:, None], memory, mask)
-        weights = None if weights is None else weights[:, 0]
-        return self.logits(outputs)[:, 0], state, weights
+        inputs = self.embedding(tokens)
+        outputs, state, weights, _ = self._advance(inputs, state, memory, mask, keys)
+        return self.logits(outputs), state, weights
 
-    def _attend(self, outputs: Any, memory: Any, mask: Any) -> tuple[Any, Any]:
+    def _loop(
+        self, embedded: Any, state: State, memory: Any, mask: Any, training: bool | None
+    ) -> tuple[Any, State, Any]:
+        """Advances over all of float [batch, time, units], one step after the other."""
+        keys = self.keys(memory)
+        noise = self.stack.noise(ops.shape(embedded)[0]) if training else None
+
+        def step(inputs: Any, state: State) -> tuple[Any, State]:
+            outputs, state, weights, read = self._advance(inputs, state, memory, mask, keys, noise)
+            emitted = [outputs, read, ops.cast(weights, outputs.dtype)]
+            return ops.concatenate(emitted, axis=-1), state
+
+        with self.stack.dropped_weights(training):
+            emitted, state = scan(step, embedded, state)
+        units = self.stack.units
+        read = emitted[..., units : 2 * units]
+        self.stack.regularization(read, read, training=training)
+        return emitted[..., :units], state, ops.cast(emitted[..., 2 * units :], "float32")
+
+    def _advance(
+        self, inputs: Any, state: State, memory: Any, mask: Any, keys: Any, noise: Any = None
+    ) -> tuple[Any, State, Any, Any]:
+        """Takes one step from float [batch, units] and the state so far.
+
+        Returns:
+            The outputs after attention, the next state, the attention's weights or None, and the
+            stack's outputs.
+        """
+        own = state[: self.stack.state_length]
+        remembered = list(state[self.stack.state_length :])
+        coverage = remembered.pop() if self.coverage else None
+        if self.input_feeding:
+            inputs = ops.concatenate([inputs, *remembered], axis=-1)
+        read, own = self.stack.step(inputs, own, noise)
+        outputs, weights = self._attend(read[:, None], memory, mask, keys, coverage)
+        outputs, weights = outputs[:, 0], None if weights is None else weights[:, 0]
+        remembered = [outputs] if self.input_feeding else []
+        if coverage is not None:
+            remembered.append(coverage + ops.cast(weights, coverage.dtype))
+        return outputs, (*own, *remembered), weights, read
+
+    def _attend(
+        self, outputs: Any, memory: Any, mask: Any, keys: Any = None, coverage: Any = None
+    ) -> tuple[Any, Any]:
         """Joins outputs with what they attend to."""
         if self.attention is None or self.combine is None:
             return outputs, None
-        context, weights = self.attention(outputs, memory, mask=mask)
+        context, weights = self.attention(outputs, memory, mask=mask, keys=keys, coverage=coverage)
         return self.combine(ops.concatenate([outputs, context], axis=-1)), weights
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
-        parts = {
-            "embedding": self.embedding,
-            "stack": self.stack,
-            "logits": self.logits,
-            "attention": self.attention,
-        }
-        return {
-            **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
-        }
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS}
+        return {**super().get_config(), **parts, "input_feeding": self.input_feeding}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Decoder:
         """Makes the layer again from what `get_config` returned."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config.pop(name))
-            for name in ("embedding", "stack", "logits", "attention")
-        }
+        parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in PARTS}
         return cls(**parts, **config)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.regularizers import check_share
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors
 
 
@@ -37,6 +38,7 @@ class TokenEmbedding(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_share("embedding_dropout", dropout)
         self.vocabulary_size = vocabulary_size
         self.units = units
         self.dropout = dropout

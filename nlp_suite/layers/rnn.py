@@ -12,6 +12,7 @@ from keras import ops
 from nlp_suite.errors import UserError
 from nlp_suite.layers.cells import LAYER_NORM_CELLS
 from nlp_suite.layers.masking import MaskedLayer
+from nlp_suite.layers.regularizers import check_share
 
 CELLS = {
     "simple": keras.layers.SimpleRNN,
@@ -88,6 +89,7 @@ class WeightDrop(MaskedLayer):
         self, rnn: keras.layers.RNN, rate: float, *, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        check_share("weight_drop", rate)
         self.rnn = rnn
         self.rate = rate
         self.seed = seed

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.bidirectional import BidirectionalRNN
 from nlp_suite.layers.masking import MaskedLayer
-from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
-from nlp_suite.layers.rnn import rnn
+from nlp_suite.layers.regularizers import (
+    ActivationRegularization,
+    VariationalDropout,
+    check_share,
+)
+from nlp_suite.layers.rnn import WeightDrop, rnn
 
 State = tuple[Any, ...]
-MERGES = ("concat", "sum", "average", "multiply")
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
@@ -73,7 +78,15 @@ class RNNStack(MaskedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if depth < 1 or not 0 <= forward_layers < depth:
+            raise UserError(
+                "`depth` must be at least 1 and above `forward_layers`. Received: "
+                f"depth={depth}, forward_layers={forward_layers}. "
+                f"Pass --depth {max(forward_layers, 0) + 1}."
+            )
+        check_share("dropout", dropout)
         self.units = units
+        self.dropout = dropout
         self.residual = residual
         self.bidirectional = bidirectional
         options: dict[str, Any] = {"layer_norm": layer_norm, "weight_drop": weight_drop}
@@ -93,13 +106,16 @@ class RNNStack(MaskedLayer):
         self.state_sizes = [
             [[units] * parts] * (2 if level < both_ways else 1) for level in range(depth)
         ]
+        self.state_length = len(keras.tree.flatten(self.state_sizes))
 
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Builds every layer, bottom to top."""
         shape = tuple(inputs_shape)
+        self.widths = [shape[-1]]
         for layer in self.layers:
             layer.build(shape)
             shape = layer.compute_output_shape(shape)[0]
+            self.widths.append(shape[-1])
 
     def call(
         self,
@@ -136,12 +152,15 @@ class RNNStack(MaskedLayer):
             return outputs, tuple(state)
         return _blank_padding(outputs, mask), _keep_empty_rows(state, initial_state, mask)
 
-    def step(self, inputs: Any, state: State) -> tuple[Any, State]:
+    def step(
+        self, inputs: Any, state: State, noise: Sequence[Any] | None = None
+    ) -> tuple[Any, State]:
         """Takes one step with the same weights as `call`, for decoding.
 
         Args:
             inputs: float [batch, features] of one time step.
             state: The state so far.
+            noise: Dropout for training step by step; see `noise`.
 
         Returns:
             Outputs, float [batch, units], and the next state.
@@ -156,10 +175,40 @@ class RNNStack(MaskedLayer):
             )
         outputs, next_state = inputs, []
         for level, start in enumerate(self._by_layer(state)):
-            read, end = self.layers[level].cell(outputs, start, training=False)
+            dropped = outputs if noise is None else outputs * noise[level]
+            read, end = self.layers[level].cell(dropped, start, training=False)
             outputs = self._connect(level, outputs, read)
             next_state += end
-        return outputs, tuple(next_state)
+        return outputs if noise is None else outputs * noise[-1], tuple(next_state)
+
+    def noise(self, batch_size: Any) -> list[Any] | None:
+        """Draws the dropout of a whole sequence, to take training steps with.
+
+        Drawn before the loop over the steps because a loop that draws cannot be traced by JAX; so
+        it is the same at every step, as in `VariationalDropout`.
+
+        Args:
+            batch_size: Number of rows.
+
+        Returns:
+            Factors of each layer's inputs and of the last one's outputs, float [batch, features];
+            None without dropout.
+        """
+        if not self.dropout:
+            return None
+        return [
+            drop(ops.ones((batch_size, 1, width), dtype=self.compute_dtype), training=True)[:, 0]
+            for drop, width in zip(self.dropouts, self.widths, strict=True)
+        ]
+
+    @contextmanager
+    def dropped_weights(self, training: bool | None) -> Iterator[None]:
+        """Drops recurrent weights of every layer for as long as the block takes its steps."""
+        with ExitStack() as stack:
+            for layer in self.layers:
+                if isinstance(layer, WeightDrop):
+                    stack.enter_context(layer.dropped(training))
+            yield
 
     def zero_state(self, batch_size: Any) -> State:
         """Returns a state of zeros for so many rows."""
@@ -178,70 +227,6 @@ class RNNStack(MaskedLayer):
         if self.residual and level > 0 and inputs.shape[-1] == outputs.shape[-1]:
             return inputs + outputs
         return outputs
-
-
-@keras.saving.register_keras_serializable(package="nlp_suite")
-class BidirectionalRNN(MaskedLayer):
-    """Reads right-padded sequences in both directions and merges the outputs of each time step.
-
-    Args:
-        cell: simple, gru or lstm.
-        units: Size of each direction's state.
-        merge: concat, sum, average or multiply.
-        **kwargs: Further arguments of `rnn`.
-
-    Raises:
-        UserError: `merge` is none of these.
-    """
-
-    def __init__(self, cell: str, units: int, *, merge: str = "concat", **kwargs: Any) -> None:
-        super().__init__()
-        if merge not in MERGES:
-            raise UserError(
-                f"`merge` must be one of {', '.join(MERGES)}. Received: merge={merge}. "
-                "Try --merge concat."
-            )
-        self.merge = merge
-        self.forward = rnn(cell, units, **kwargs)
-        self.backward = rnn(cell, units, go_backwards=True, **kwargs)
-
-    def build(self, sequences_shape: tuple[int | None, ...]) -> None:
-        """Builds both directions."""
-        self.forward.build(sequences_shape)
-        self.backward.build(sequences_shape)
-
-    def call(
-        self,
-        sequences: Any,
-        mask: Any = None,
-        initial_state: Any = None,
-        training: bool | None = None,
-    ) -> tuple[Any, ...]:
-        """Returns the merged outputs and the final states, forward before backward."""
-        half = len(initial_state) // 2
-        ahead, *ahead_state = self.forward(
-            sequences, mask=mask, initial_state=initial_state[:half], training=training
-        )
-        back, *back_state = self.backward(
-            sequences, mask=mask, initial_state=initial_state[half:], training=training
-        )
-        outputs = _merge(self.merge, ahead, ops.flip(back, axis=1))
-        return outputs, *ahead_state, *back_state
-
-    def compute_output_shape(self, sequences_shape: tuple[int | None, ...]) -> Any:
-        """Returns the shapes of outputs and states."""
-        outputs, *state = self.forward.compute_output_shape(sequences_shape)
-        width = outputs[-1] * 2 if self.merge == "concat" else outputs[-1]
-        return (*outputs[:-1], width), *state, *state
-
-
-def _merge(merge: str, ahead: Any, back: Any) -> Any:
-    """Makes one output of both directions'."""
-    if merge == "concat":
-        return ops.concatenate([ahead, back], axis=-1)
-    if merge == "multiply":
-        return ahead * back
-    return (ahead + back) / 2 if merge == "average" else ahead + back
 
 
 def _with_first_step(mask: Any) -> Any:

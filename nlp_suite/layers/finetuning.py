@@ -1,0 +1,85 @@
+"""Which layers learn from which epoch on, and how fast: what training asks of a model.
+
+Layers that start from weights learned elsewhere are spoiled by the large gradients of the fresh
+layers above them. So they stay frozen for the first epochs (gradual unfreezing) or learn at a
+fraction of the rate (discriminative rates). Source: Howard & Ruder 2018,
+https://arxiv.org/abs/1801.06146.
+"""
+
+from __future__ import annotations
+
+import keras
+
+
+def freeze_until(layer: keras.layers.Layer, epoch: int) -> None:
+    """Asks that a layer and all within it stay frozen in the epochs before this one.
+
+    Args:
+        layer: Any layer or model.
+        epoch: The first epoch, counted from 0, in which it learns. 0 never freezes it.
+    """
+    layer.frozen_until = epoch
+
+
+def thaw(model: keras.layers.Layer, epoch: int) -> bool:
+    """Freezes and unfreezes the layers of a model as `freeze_until` asked for.
+
+    Args:
+        model: A model with layers at any depth. What is asked of an inner layer wins over what is
+            asked of one that holds it.
+        epoch: The epoch that begins, counted from 0.
+
+    Returns:
+        Whether anything changed, so that a traced training step has to be traced again.
+
+    Example:
+        >>> model = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(2)])
+        >>> model.build((None, 2))
+        >>> freeze_until(model.layers[0], 1)
+        >>> thaw(model, 0), len(model.trainable_weights)
+        (True, 2)
+        >>> thaw(model, 1), len(model.trainable_weights)
+        (True, 4)
+        >>> thaw(model, 2)
+        False
+    """
+    before = [weight.trainable for weight in model.weights]
+    for layer in model._flatten_layers():
+        if hasattr(layer, "frozen_until"):
+            layer.trainable = epoch >= layer.frozen_until
+    return before != [weight.trainable for weight in model.weights]
+
+
+def scale_rate(layer: keras.layers.Layer, scale: float) -> None:
+    """Asks that a layer and all within it learn at a multiple of the learning rate.
+
+    Args:
+        layer: Any layer or model.
+        scale: Factor of the rate; Howard & Ruder take 1 / 2.6 for each layer further down.
+    """
+    layer.rate_scale = scale
+
+
+def rate_scales(model: keras.layers.Layer) -> dict[str, float]:
+    """Tells the factor of the learning rate of each weight for which `scale_rate` asked for one.
+
+    Args:
+        model: A built model. What is asked of an inner layer wins over what is asked of one that
+            holds it.
+
+    Returns:
+        Factors by the weights' paths.
+
+    Example:
+        >>> low, high = keras.layers.Dense(2, name="low"), keras.layers.Dense(2, name="high")
+        >>> model = keras.Sequential([low, high], name="tower")
+        >>> model.build((None, 2))
+        >>> scale_rate(low, 0.5)
+        >>> rate_scales(model)
+        {'tower/low/kernel': 0.5, 'tower/low/bias': 0.5}
+    """
+    scales: dict[str, float] = {}
+    for layer in model._flatten_layers():
+        if hasattr(layer, "rate_scale"):
+            scales |= {weight.path: layer.rate_scale for weight in layer.trainable_weights}
+    return scales
