@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nlp_suite.datasets.image_header import image_header
 from nlp_suite.datasets.rows import Fault, Image, Row
+from nlp_suite.image_header import image_header
 
 
 @dataclass

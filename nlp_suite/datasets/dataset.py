@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Literal
 
 from nlp_suite.datasets.checks import RowCheck
+from nlp_suite.datasets.inspection import Report, inspect_rows
 from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source, refuse
 from nlp_suite.datasets.splits import SPLITS, Fractions, SplitKey, row_key
 from nlp_suite.errors import UserError
@@ -80,18 +82,28 @@ class Dataset:
             self._require(each)
         return Examples(partial(self._read, split), self._tally(split).rows)
 
+    def inspect(self) -> Report:
+        """Looks at every row of every split, going on after faults.
+
+        Returns:
+            Counts, lengths, labels, overlaps between splits, images, and the first faults.
+        """
+        rows = chain.from_iterable(map(self.checked_rows, self._sources))
+        return inspect_rows(rows, self.features, self.spec, self.notes)
+
     @property
     def notes(self) -> list[str]:
         """Says in words what was done to the data that the user may not expect."""
-        notes = [
-            f"{split}: {getattr(self._cut, split):.0%} of train, cut by a hash of each row"
+        return [
+            f"{split} is {getattr(self._cut, split):.0%} of train, cut by a hash of each row"
             for split in ("validation", "test")
             if split not in self._sources
         ]
-        tallies = [t for by_split in self._tallies.values() for t in by_split.values()]
-        if shortened := sum(t.shortened for t in tallies):
-            notes.append(f"{shortened} rows cut to {self.check.max_characters} characters")
-        return notes
+
+    @property
+    def shortened(self) -> int:
+        """How many rows, of those read so far, were longer than the limit and have been cut."""
+        return sum(t.shortened for by_split in self._tallies.values() for t in by_split.values())
 
     def checked_rows(self, source: str) -> Iterator[tuple[str, Row] | Fault]:
         """Reads and checks the rows of one source.

@@ -14,10 +14,10 @@ from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from nlp_suite.datasets.paragraphs import Line, has_blank_lines, join_paragraphs
 from nlp_suite.datasets.places import Place
-from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted
+from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted, unfold
 
-Line = tuple[int, str]
 Record = dict[str, Any]
 Convert = Callable[[Mapping[str, str]], Mapping[str, str] | None]
 """From a record's own columns to a task's features; None leaves the record out."""
@@ -128,7 +128,7 @@ class Table(TextFile, ABC):
             found = f"{type(values[wrong[0]]).__name__}"
             yield self.fault(line, f"`{wrong[0]}` to be a text", found)
             return
-        for version in _versions(values):
+        for version in unfold(values):
             yield Row({f.name: self._value(f, version[f.name]) for f in self.features},
                       self.path, line)  # fmt: skip
 
@@ -236,33 +236,10 @@ class TxtFile(Table):
                 self.fault(1, f"columns {names} in a .tsv, .csv or .jsonl file", "a .txt file")
             )
         name = self.features[0].name
-        for number, paragraph in self._paragraphs() if self._has_blank_lines() else self.lines():
-            if paragraph.strip():
-                yield number, {name: paragraph}
-
-    def _has_blank_lines(self) -> bool:
-        """Whether a blank line stands between two lines that are not blank."""
-        words_before = blank_since = False
-        for _, line in self.lines():
-            if line.strip():
-                if blank_since:
-                    return True
-                words_before = True
-            else:
-                blank_since = words_before
-        return False
-
-    def _paragraphs(self) -> Iterator[Line]:
-        begin, parts = 0, list[str]()
-        for number, line in self.lines():
-            if line.strip():
-                begin = begin if parts else number
-                parts.append(line.strip())
-            elif parts:
-                yield begin, " ".join(parts)
-                parts = []
-        if parts:
-            yield begin, " ".join(parts)
+        rows = join_paragraphs(self.lines()) if has_blank_lines(self.lines()) else self.lines()
+        for number, text in rows:
+            if text.strip():
+                yield number, {name: text}
 
 
 @dataclass(frozen=True)
@@ -329,13 +306,3 @@ def _is_text(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(item, str) for item in value)
     return isinstance(value, str)
-
-
-def _versions(values: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
-    """Unfolds a list of texts, such as the captions of one image, into one dict for each."""
-    name = next((name for name, value in values.items() if isinstance(value, list)), None)
-    if name is None:
-        yield values
-        return
-    for text in values[name]:
-        yield from _versions({**values, name: text})

@@ -62,21 +62,34 @@ def open_dataset(
     Raises:
         UserError: There is no such data set, or it holds none of the known layouts.
     """
-    fractions, split_key, convert = Fractions(), None, None
-    if spec == "builtin":
-        path, fractions = builtin.path, builtin.fractions
-        split_key, convert = builtin.split_key, builtin.convert
-    else:
-        path = Path(spec).expanduser()
+    is_builtin = spec == "builtin"
     return Dataset(
         spec,
         features,
-        _open_path(path, features, convert, spec),
-        fractions=fractions,
-        split_key=split_key,
+        _open_builtin(builtin, features) if is_builtin else _open_sources(spec, features),
+        fractions=builtin.fractions if is_builtin else Fractions(),
+        split_key=builtin.split_key if is_builtin else None,
         check=RowCheck(max_characters, long_rows),
         bad_rows=bad_rows,
     )
+
+
+def _open_builtin(builtin: Builtin, features: tuple[Feature, ...]) -> Sources:
+    return _open_path(builtin.path, features, builtin.convert, str(builtin.path))
+
+
+def _open_sources(spec: str, features: tuple[Feature, ...]) -> Sources:
+    """Opens whatever is not builtin, and imports TFDS and NLTK only for their own sets."""
+    kind, _, name = spec.partition(":")
+    if kind == "tfds" and name:
+        from nlp_suite.datasets.tfds import open_tfds
+
+        return open_tfds(name, features)
+    if kind == "nltk" and name:
+        from nlp_suite.datasets.nltk import open_nltk
+
+        return open_nltk(name, features)
+    return _open_path(Path(spec).expanduser(), features, None, spec)
 
 
 def _open_path(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from nlp_suite.errors import UserError
 
@@ -143,6 +143,21 @@ class Examples:
 
     def __len__(self) -> int:
         return self._length
+
+
+def unfold(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Makes one row of each text in a list, such as the captions of one image.
+
+    Example:
+        >>> list(unfold({"image": "a.png", "caption": ["a cat", "a tabby"]}))
+        [{'image': 'a.png', 'caption': 'a cat'}, {'image': 'a.png', 'caption': 'a tabby'}]
+    """
+    name = next((name for name, value in values.items() if isinstance(value, list)), None)
+    if name is None:
+        yield dict(values)
+        return
+    for text in values[name]:
+        yield from unfold({**values, name: text})
 
 
 def quoted(text: str, width: int = 60) -> str:
