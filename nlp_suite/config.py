@@ -15,11 +15,23 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What every task has: its data and how it is trained."""
+class DataConfig:
+    """Which data is read, and how strictly."""
 
     data: str = "builtin"
     """builtin, tfds:NAME[/CONFIG], nltk:CORPUS, or the path of a file or folder."""
+    max_characters: int = 20_000
+    """Longest text of an example; the longest review of IMDB has 13,704 characters."""
+    long_rows: Literal["truncate", "refuse"] = "truncate"
+    """Whether a longer text is shortened, and counted, or stops the run."""
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    """Whether a row that cannot be used stops the run, or is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DataConfig):
+    """What every task has: its data and how it is trained."""
+
     epochs: int = 10
     """Passes over the training examples; early stopping usually ends a run before."""
     batch_size: int = 64
@@ -151,6 +163,15 @@ class EncoderDecoderConfig(TiedConfig):
     attention: Literal["general", "dot", "scaled_dot", "additive", "none"] = "general"
     """How the decoder looks at the memory: general and dot (Luong et al. 2015), scaled_dot (Vaswani
     et al. 2017) or additive (Bahdanau et al. 2015), which is the slowest."""
+    attention_gate: bool = False
+    """Let the decoder look away from the memory, step by step (Xu et al. 2015): for captions, where
+    not every word is seen."""
+    coverage: bool = False
+    """Tell the attention where it has looked before (Tu et al. 2016; See et al. 2017), against
+    repetitions; the decoder then trains step by step, several times slower."""
+    input_feeding: bool = False
+    """Let each step read what the attention of the step before gave (Luong et al. 2015); slow as
+    --coverage is."""
     bridge: Literal["dense", "copy", "zero"] = "dense"
     """How the encoder's final state becomes the decoder's first: through a layer (Bahdanau et al.
     2015), copied where sizes fit (Sutskever et al. 2014), or not at all."""

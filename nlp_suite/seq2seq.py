@@ -15,8 +15,8 @@ from keras import ops
 from nlp_suite.layers import Bridge, Decoder, ImageEncoder, RNNStack, TokenEmbedding
 from nlp_suite.specials import PAD
 
-Context = tuple[Any, Any]
-"""What the decoder attends to: memory, float [batch, places, features], and its mask."""
+Context = tuple[Any, Any, Any]
+"""What the decoder attends to: memory, float [batch, places, features], its mask, and its keys."""
 
 
 class TextEncoder(keras.layers.Layer):
@@ -106,22 +106,26 @@ class EncoderDecoder(keras.Model):
         Returns:
             float32 [batch, time, vocabulary].
         """
-        state, (memory, mask) = self.start(inputs["source"], training=training)
+        state, memory, mask = self._encode(inputs["source"], training)
         logits, _, _ = self.decoder(inputs["tokens"], state, memory, mask=mask, training=training)
         return logits
 
-    def start(self, source: Any, training: bool | None = None) -> tuple[Any, Context]:
+    def start(self, source: Any) -> tuple[Any, Context]:
         """Encodes the source, once for all steps of decoding.
 
         Args:
             source: What the encoder reads.
-            training: Whether to drop out.
 
         Returns:
-            The decoder's first state, and the memory with its mask.
+            The decoder's first state, and the memory with its mask and its keys.
         """
+        state, memory, mask = self._encode(source, training=False)
+        return state, (memory, mask, self.decoder.keys(memory))
+
+    def _encode(self, source: Any, training: bool | None) -> tuple[Any, Any, Any]:
+        """Gives the decoder's first state, the memory and its mask."""
         memory, mask, state = self.encoder(source, training=training)
-        return self.bridge(state), (memory, mask)
+        return self.decoder.first_state(self.bridge(state), memory), memory, mask
 
     def step(self, tokens: Any, state: Any, context: Context) -> tuple[Any, Any, Any]:
         """Predicts one next token, with the weights that `call` uses.
@@ -129,11 +133,11 @@ class EncoderDecoder(keras.Model):
         Args:
             tokens: The latest tokens, int32 [batch].
             state: The decoder's state so far.
-            context: The memory and its mask.
+            context: What `start` gave.
 
         Returns:
             Logits, float32 [batch, vocabulary], the next state, and the attention,
             float [batch, places].
         """
-        memory, mask = context
-        return self.decoder.step(tokens, state, memory, mask=mask)
+        memory, mask, keys = context
+        return self.decoder.step(tokens, state, memory, mask=mask, keys=keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import keras
@@ -66,8 +67,7 @@ class Bridge(keras.layers.Layer):
             batch = ops.shape(state[0])[0]
             return tuple(ops.zeros((batch, size), dtype=state[0].dtype) for size in self.sizes)
         if self.kind == "dense":
-            joined = self.projection(ops.concatenate(list(state), axis=-1))
-            return tuple(ops.split(joined, _boundaries(self.sizes), axis=-1))
+            return _cut(self.projection(ops.concatenate(list(state), axis=-1)), self.sizes)
         layers = keras.tree.pack_sequence_as(self.source, list(state))
         return tuple(
             _combine([direction[min(part, len(direction) - 1)] for direction in layer], size)
@@ -101,6 +101,7 @@ def _combine(directions: list[Any], size: int) -> Any:
     return (directions[0] + directions[1]) / 2
 
 
-def _boundaries(sizes: list[int]) -> list[int]:
-    """Returns where to cut so that the pieces have these sizes."""
-    return [sum(sizes[: index + 1]) for index in range(len(sizes) - 1)]
+def _cut(joined: Any, sizes: list[int]) -> tuple[Any, ...]:
+    """Cuts float [batch, sum of sizes] into one tensor of each size."""
+    ends = accumulate(sizes)
+    return tuple(joined[:, end - size : end] for size, end in zip(sizes, ends, strict=True))

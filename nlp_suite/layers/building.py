@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from nlp_suite.config import BidirectionalConfig, EncoderDecoderConfig, RecurrentConfig, TiedConfig
+from nlp_suite.errors import UserError
 from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
@@ -72,8 +73,25 @@ def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> De
         config: A task's settings.
         embedding: Looks up the tokens of the target; an encoder may share it.
     """
-    attention = None if config.attention == "none" else Attention(config.attention)
-    return Decoder(embedding, build_stack(config), build_logits(config, embedding), attention)
+    return Decoder(
+        embedding,
+        build_stack(config),
+        build_logits(config, embedding),
+        _attention(config),
+        input_feeding=config.input_feeding,
+    )
+
+
+def _attention(config: EncoderDecoderConfig) -> Attention | None:
+    """Makes the attention of the settings, if they want one."""
+    if config.attention != "none":
+        return Attention(config.attention, gate=config.attention_gate, coverage=config.coverage)
+    if config.attention_gate or config.coverage:
+        raise UserError(
+            "`attention_gate` and `coverage` need attention. Received: attention=none. "
+            "Add --attention general."
+        )
+    return None
 
 
 def _regularization(config: RecurrentConfig) -> dict[str, Any]:

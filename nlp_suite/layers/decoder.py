@@ -98,7 +98,7 @@ class Decoder(MaskedLayer):
 
     def keys(self, memory: Any) -> Any:
         """Prepares a memory for the attention of many steps; see `Attention`."""
-        return None if self.attention is None else self.attention.keys(memory)
+        return memory if self.attention is None else self.attention.keys(memory)
 
     def call(
         self,

@@ -33,8 +33,9 @@ def scan(
         >>> keras.ops.convert_to_numpy(sums).ravel().tolist()
         [1.0, 2.0, 3.0]
     """
+    cell = _Cell(step, state)
     loop = keras.layers.RNN(
-        _Cell(step, state), return_sequences=True, return_state=True, dtype=state[0].dtype
+        cell, return_sequences=True, return_state=True, dtype=cell.compute_dtype
     )
     outputs, *state_list = loop(inputs, initial_state=list(state))
     return outputs, tuple(state_list)
