@@ -145,20 +145,34 @@ def sample(
 def _draw(
     logits: tf.Tensor, top_k: tf.Tensor | int, top_p: tf.Tensor | float, seed: tf.Tensor
 ) -> tf.Tensor:
-    """Draws one of the likeliest tokens of each row by the Gumbel-max trick, int32 [rows].
+    """Draws one of the likeliest tokens of each row, int32 [rows]; sorts only where it must."""
 
-    The argmax of logits plus Gumbel noise is a draw from their softmax (Gumbel 1954).
+    def from_all() -> tf.Tensor:
+        return _draw_index(logits, seed)
+
+    def from_likeliest() -> tf.Tensor:
+        vocabulary = tf.shape(logits)[-1]
+        count = tf.where(top_k > 0, tf.minimum(top_k, vocabulary), vocabulary)
+        likeliest, ids = tf.math.top_k(logits, count)
+        before = tf.cumsum(tf.nn.softmax(likeliest), axis=-1, exclusive=True)
+        likeliest = tf.where(before < tf.maximum(top_p, 1e-6), likeliest, NEVER)
+        return tf.gather(ids, _draw_index(likeliest, seed), batch_dims=1)
+
+    top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
+    return tf.cond((top_k > 0) | (top_p < 1.0), from_likeliest, from_all)
+
+
+def _draw_index(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws from the softmax of each row by the Gumbel-max trick, int32 [rows].
+
+    The index of the largest logit, once Gumbel noise is added to each, is such a draw (Gumbel
+    1954). Philox numbers do not depend on the device, nor a row's on the rows after it.
     """
-    vocabulary = tf.shape(logits)[-1]
-    top_k = tf.where(top_k > 0, tf.minimum(top_k, vocabulary), vocabulary)
-    likeliest, ids = tf.math.top_k(logits, top_k)
-    before = tf.cumsum(tf.nn.softmax(likeliest), axis=-1, exclusive=True)
-    likeliest = tf.where(before < tf.maximum(top_p, 1e-6), likeliest, NEVER)
     uniform = tf.random.stateless_uniform(
-        tf.shape(likeliest), seed, minval=1e-20, maxval=1.0, alg="philox"
+        tf.shape(logits), seed, minval=1e-20, maxval=1.0, alg="philox"
     )
-    drawn = tf.argmax(likeliest - tf.math.log(-tf.math.log(uniform)), axis=-1)
-    return tf.gather(ids, drawn, batch_dims=1)
+    noise = -tf.math.log(-tf.math.log(uniform))
+    return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
 
 
 class _Rows(NamedTuple):

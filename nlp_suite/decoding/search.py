@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -18,24 +19,8 @@ from nlp_suite.decoding.hypotheses import (
     repeat_rows,
     write_column,
 )
+from nlp_suite.decoding.penalties import Penalties
 from nlp_suite.specials import BOS, EOS, PAD
-
-
-class _Beam(NamedTuple):
-    """The hypotheses of a batch, in places [batch, width].
-
-    An ended hypothesis keeps its place to the end, so the search narrows as hypotheses finish and
-    a width of 1 is greedy search. A place with log-probability -inf is empty.
-    """
-
-    last: tf.Tensor  # int32 [batch, width], the token to feed in next
-    tokens: tf.Tensor  # int32 [batch, width, longest]
-    origin: tf.Tensor  # int32 [batch, width, longest], place that computed each step's attention
-    log_probability: tf.Tensor  # float32 [batch, width]
-    coverage: tf.Tensor  # float32 [batch, width, memory time], attention received so far
-    score: tf.Tensor  # float32 [batch, width]
-    ended: tf.Tensor  # bool [batch, width], takes no more tokens
-    finished: tf.Tensor  # bool [batch, width], ended by its own EOS
 
 
 def beam_search(
@@ -90,7 +75,6 @@ def beam_search(
     batch = batch_size(state, context)
     group_width = tf.maximum(tf.cast(beam_width, tf.int32) // groups, 1)
     width = group_width * groups
-    n_best = tf.clip_by_value(n_best, 1, width)
     rules = Constraints.create(
         batch,
         prefix=prefix,
@@ -99,185 +83,222 @@ def beam_search(
         no_repeat_ngram=no_repeat_ngram,
         forbidden=forbidden,
     )
-    row_rules = rules.repeat(width)
-    stepper = Stepper(step, repeat_rows(context, width))
-    state = repeat_rows(state, width)
-    length_penalty = tf.cast(length_penalty, tf.float32)
+    search = _Search(
+        stepper=Stepper(step, repeat_rows(context, width)),
+        rules=rules.repeat(width),
+        penalties=Penalties(tf.cast(length_penalty, tf.float32), coverage_penalty),
+        batch=batch,
+        width=width,
+        n_best=tf.clip_by_value(n_best, 1, width),
+        groups=groups,
+        diversity_penalty=diversity_penalty,
+    )
+    return search.run(repeat_rows(state, width), start_token)
 
-    def normalizer(length: tf.Tensor) -> tf.Tensor:
-        return ((5.0 + tf.cast(tf.maximum(length, 1), tf.float32)) / 6.0) ** length_penalty
 
-    def running(time: tf.Tensor, beam: _Beam, *_: Nested) -> tf.Tensor:
-        return (time == 0) | tf.reduce_any(~beam.ended & (beam.log_probability > NEVER))
+class _Beam(NamedTuple):
+    """The hypotheses of a batch; rows is batch x width, those of an example next to each other.
 
-    def extend(
-        time: tf.Tensor, beam: _Beam, state: Nested, attentions: tf.TensorArray
+    An ended hypothesis keeps its row to the end, so the search narrows as hypotheses finish, and a
+    width of 1 is greedy search. A row with log-probability -inf is empty.
+    """
+
+    last: tf.Tensor  # int32 [rows], the token to feed in next
+    tokens: tf.Tensor  # int32 [rows, longest]
+    origin: tf.Tensor  # int32 [rows, longest], row that computed the attention of each step
+    log_probability: tf.Tensor  # float32 [rows]
+    received: tf.Tensor  # float32 [rows, memory time], attention so far
+    score: tf.Tensor  # float32 [rows]
+    ended: tf.Tensor  # bool [rows], takes no more tokens
+    finished: tf.Tensor  # bool [rows], ended by an EOS of its own
+
+    @property
+    def exists(self) -> tf.Tensor:
+        """Whether there is a hypothesis, bool [rows]."""
+        return self.log_probability > NEVER
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One search; all tensors of a beam have its rows as leading axis."""
+
+    stepper: Stepper
+    rules: Constraints
+    penalties: Penalties
+    batch: tf.Tensor
+    width: tf.Tensor
+    n_best: tf.Tensor
+    groups: int
+    diversity_penalty: tf.Tensor | float
+
+    def run(self, state: Nested, start_token: int) -> Hypotheses:
+        """Extends the beam until all hypotheses have ended or been given up."""
+        beam = self._first(start_token)
+        attentions = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
+        time, beam, _, attentions = tf.while_loop(
+            lambda time, beam, *_: (time == 0) | tf.reduce_any(beam.exists & ~beam.ended),
+            self._extend,
+            (tf.constant(0), beam, state, attentions),
+            shape_invariants=(
+                tf.TensorShape([]),
+                loose_shapes(beam, keep_features=False),
+                loose_shapes(state, keep_features=True),
+                None,
+            ),
+        )
+        best = self._best(beam)
+        shape = [self.batch, self.n_best, time]
+        tokens = tf.gather(beam.tokens[:, :time], best)
+        attention = None
+        if self.stepper.attends:
+            origin = tf.transpose(tf.gather(beam.origin[:, :time], best))
+            attention = tf.gather(attentions.stack(), origin, batch_dims=1)  # [time, rows, memory]
+            attention = tf.where(
+                tokens[..., tf.newaxis] == PAD, 0.0, tf.transpose(attention, [1, 0, 2])
+            )
+            attention = tf.reshape(attention, [*shape, tf.shape(attention)[-1]])
+        return Hypotheses(
+            tf.reshape(tokens, shape),
+            tf.reshape(tf.gather(beam.log_probability, best), shape[:2]),
+            tf.reshape(tf.gather(beam.score, best), shape[:2]),
+            attention,
+        )
+
+    def _first(self, start_token: int) -> _Beam:
+        """Returns a beam with one empty hypothesis in each group of each example."""
+        rows = self.batch * self.width
+        is_first = tf.range(rows) % (self.width // self.groups) == 0
+        return _Beam(
+            last=tf.fill([rows], start_token),
+            tokens=tf.fill([rows, self.rules.longest], PAD),
+            origin=tf.zeros([rows, self.rules.longest], tf.int32),
+            log_probability=tf.where(is_first, 0.0, NEVER),
+            received=tf.zeros([rows, 1]),
+            score=tf.fill([rows], NEVER),
+            ended=tf.zeros([rows], tf.bool),
+            finished=tf.zeros([rows], tf.bool),
+        )
+
+    def _extend(
+        self, time: tf.Tensor, beam: _Beam, state: Nested, attentions: tf.TensorArray
     ) -> tuple[tf.Tensor, _Beam, Nested, tf.TensorArray]:
-        logits, state, attention = stepper(tf.reshape(beam.last, [-1]), state)
-        flat_tokens = tf.reshape(beam.tokens, [batch * width, rules.longest])
-        allowed = row_rules.apply(logits, flat_tokens, time)
-        normal = tf.where(row_rules.is_forced(time), 0.0, tf.reduce_logsumexp(logits, axis=-1))
-        allowed = tf.reshape(allowed, [batch, width, tf.shape(logits)[-1]])
-        normal = tf.reshape(normal, [batch, width])
-        parents, tokens, exists = _choose(allowed, normal, beam, groups, diversity_penalty)
-
-        gained = _pick(allowed, parents, tokens) - tf.gather(normal, parents, batch_dims=1)
+        """Gives each living hypothesis one more token, or its row to another one."""
+        logits, state, attention = self.stepper(beam.last, state)
         attentions = attentions.write(time, attention)
-        attention = tf.reshape(attention, [batch, width, tf.shape(attention)[-1]])
-        beam = beam._replace(coverage=beam.coverage + attention)
-        beam = tf.nest.map_structure(lambda x: tf.gather(x, parents, batch_dims=1), beam)
-        rows = tf.reshape(tf.range(batch)[:, tf.newaxis] * width + parents, [-1])
-        state = tf.nest.map_structure(lambda x: tf.gather(x, rows), state)
+        allowed = self.rules.apply(logits, beam.tokens, time)
+        normal = tf.where(self.rules.is_forced(time), 0.0, tf.reduce_logsumexp(logits, axis=-1))
+        parents, tokens, exists = self._choose(allowed, beam.log_probability - normal, beam)
+        gain = tf.gather_nd(allowed, tf.stack([parents, tokens], axis=1)) - tf.gather(
+            normal, parents
+        )
 
-        was_ended = beam.ended
-        forced = rules.is_forced(time)[:, tf.newaxis]
-        log_probability = beam.log_probability + tf.where(was_ended, 0.0, gained)
-        log_probability = tf.where(exists, log_probability, NEVER)
-        length = time + 1 - rules.prefix_length
-        score = log_probability / normalizer(length)[:, tf.newaxis]
-        score += coverage_penalty * _log_coverage(beam.coverage)
-        score = tf.where(was_ended & exists, beam.score, score)
-        finished = beam.finished | (~was_ended & ~forced & (tokens == EOS))
-        finished &= log_probability > NEVER
-        ended = was_ended | finished | rules.is_last(time)[:, tf.newaxis]
+        beam = beam._replace(received=beam.received + attention)
+        beam, state = tf.nest.map_structure(lambda x: tf.gather(x, parents), (beam, state))
+        gain = tf.where(exists, tf.where(beam.ended, 0.0, gain), NEVER)
+        beam = self._continue(time, beam, tokens, gain)
+        beam = beam._replace(origin=write_column(beam.origin, time, parents))
+        return time + 1, self._give_up(time, beam), state, attentions
 
-        ranked = tf.math.top_k(tf.where(finished, score, NEVER), n_best).values
-        best_divisor = tf.maximum(normalizer(length), normalizer(rules.max_length))
-        hopeless = ~ended & (log_probability / best_divisor[:, tf.newaxis] <= ranked[:, -1:])
-        log_probability = tf.where(hopeless, NEVER, log_probability)
-        beam = _Beam(
+    def _choose(
+        self, logits: tf.Tensor, base: tf.Tensor, beam: _Beam
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Chooses the next hypotheses, each [rows].
+
+        Args:
+            logits: float32 [rows, vocabulary].
+            base: float32 [rows], what makes log-probabilities of them.
+            beam: The hypotheses to continue.
+
+        Returns:
+            The row that each one continues, int32; its token, int32; whether there is one, bool.
+        """
+        parts = [self.batch, self.groups, self.width // self.groups]
+        logits = tf.reshape(logits, [*parts, tf.shape(logits)[-1]])
+        base, ended, exists = (tf.reshape(x, parts) for x in (base, beam.ended, beam.exists))
+        said = tf.zeros_like(logits[:, 0, :1])  # [batch, 1, vocabulary]
+        chosen = []
+        for group in range(self.groups):
+            diverse = (
+                logits[:, group] - self.diversity_penalty * said if group else logits[:, group]
+            )
+            parents, tokens, exist = _best_continuations(
+                diverse, base[:, group], ended[:, group], exists[:, group]
+            )
+            chosen.append((parents + group * parts[2], tokens, exist))
+            if group + 1 < self.groups:
+                said += tf.reduce_sum(tf.one_hot(tokens, tf.shape(logits)[-1]), 1, keepdims=True)
+        parents, tokens, exist = (tf.concat(x, axis=1) for x in zip(*chosen, strict=True))
+        parents += tf.range(self.batch)[:, tf.newaxis] * self.width
+        return tf.reshape(parents, [-1]), tf.reshape(tokens, [-1]), tf.reshape(exist, [-1])
+
+    def _continue(self, time: tf.Tensor, beam: _Beam, tokens: tf.Tensor, gain: tf.Tensor) -> _Beam:
+        """Appends tokens, ends hypotheses and scores them."""
+        log_probability = beam.log_probability + gain
+        score = self.penalties.score(log_probability, self._length(time), beam.received)
+        is_end = (tokens == EOS) & ~beam.ended & ~self.rules.is_forced(time)
+        return beam._replace(
             last=tokens,
             tokens=write_column(beam.tokens, time, tokens),
-            origin=write_column(beam.origin, time, parents),
             log_probability=log_probability,
-            coverage=beam.coverage,
-            score=tf.where(hopeless, NEVER, score),
-            ended=ended,
-            finished=finished,
+            score=tf.where(gain > NEVER, tf.where(beam.ended, beam.score, score), NEVER),
+            ended=beam.ended | is_end | self.rules.is_last(time),
+            finished=(beam.finished | is_end) & (gain > NEVER),
         )
-        return time + 1, beam, state, attentions
 
-    beam = _first_beam(batch, group_width, groups, rules.longest, start_token)
-    attentions = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
-    time, beam, _, attentions = tf.while_loop(
-        running,
-        extend,
-        (tf.constant(0), beam, state, attentions),
-        shape_invariants=(
-            tf.TensorShape([]),
-            loose_shapes(beam, keep_features=False),
-            loose_shapes(state, keep_features=True),
-            None,
-        ),
-    )
-    best = _ranking(beam)[:, :n_best]
-    chosen = tf.nest.map_structure(lambda x: tf.gather(x, best, batch_dims=1), beam)
-    tokens = chosen.tokens[:, :, :time]
-    attention = None
-    if stepper.attends:
-        attention = attentions.stack()
-        attention = tf.reshape(attention, [time, batch, width, tf.shape(attention)[-1]])
-        attention = _trace(attention, chosen.origin[:, :, :time])
-        attention = tf.where(tokens[..., tf.newaxis] == PAD, 0.0, attention)
-    return Hypotheses(tokens, chosen.log_probability, chosen.score, attention)
-
-
-def _first_beam(
-    batch: tf.Tensor, group_width: tf.Tensor, groups: int, longest: tf.Tensor, start_token: int
-) -> _Beam:
-    """Returns a beam with one empty hypothesis in each group."""
-    places = [batch, group_width * groups]
-    first = tf.tile(tf.range(group_width) == 0, [groups])[tf.newaxis]
-    return _Beam(
-        last=tf.fill(places, start_token),
-        tokens=tf.fill([*places, longest], PAD),
-        origin=tf.zeros([*places, longest], tf.int32),
-        log_probability=tf.where(tf.repeat(first, batch, axis=0), 0.0, NEVER),
-        coverage=tf.zeros([*places, 1]),
-        score=tf.fill(places, NEVER),
-        ended=tf.zeros(places, tf.bool),
-        finished=tf.zeros(places, tf.bool),
-    )
-
-
-def _choose(
-    logits: tf.Tensor,
-    normal: tf.Tensor,
-    beam: _Beam,
-    groups: int,
-    diversity_penalty: tf.Tensor | float,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Chooses the next hypotheses, each [batch, width].
-
-    Returns:
-        The place each one continues, int32; its token, int32; and whether there is one, bool.
-    """
-    base = beam.log_probability - normal
-    if groups == 1:
-        return _best(logits, base, beam.ended, beam.log_probability)
-    width = tf.shape(base)[1] // groups
-    said = tf.zeros_like(logits[:, 0])  # [batch, vocabulary]
-    chosen = []
-    for group in range(groups):
-        places = slice(group * width, (group + 1) * width)
-        diverse = logits[:, places] - diversity_penalty * said[:, tf.newaxis]
-        parents, tokens, exist = _best(
-            diverse, base[:, places], beam.ended[:, places], beam.log_probability[:, places]
+    def _give_up(self, time: tf.Tensor, beam: _Beam) -> _Beam:
+        """Empties the row of each hypothesis that cannot come to be among the n best."""
+        finished = tf.reshape(tf.where(beam.finished, beam.score, NEVER), [self.batch, self.width])
+        worst = tf.repeat(tf.math.top_k(finished, self.n_best).values[:, -1], self.width)
+        bound = self.penalties.bound(
+            beam.log_probability, self._length(time), self.rules.max_length
         )
-        said += tf.reduce_sum(tf.one_hot(tokens, tf.shape(logits)[-1]), axis=1)
-        chosen.append((parents + group * width, tokens, exist))
-    parents, tokens, exist = (tf.concat(parts, axis=1) for parts in zip(*chosen, strict=True))
-    return parents, tokens, exist
+        hopeless = ~beam.ended & (bound <= worst)
+        return beam._replace(
+            log_probability=tf.where(hopeless, NEVER, beam.log_probability),
+            score=tf.where(hopeless, NEVER, beam.score),
+        )
+
+    def _length(self, time: tf.Tensor) -> tf.Tensor:
+        """Counts the tokens generated up to and with `time`, int32 [rows]."""
+        return time + 1 - self.rules.prefix_length
+
+    def _best(self, beam: _Beam) -> tf.Tensor:
+        """Orders rows by score, finished hypotheses first, int32 [batch x n_best]."""
+        score, finished = (
+            tf.reshape(x, [self.batch, self.width]) for x in (beam.score, beam.finished)
+        )
+        by_score = tf.argsort(score, direction="DESCENDING", stable=True)
+        unfinished = tf.cast(~tf.gather(finished, by_score, batch_dims=1), tf.int32)
+        order = tf.gather(by_score, tf.argsort(unfinished, stable=True), batch_dims=1)
+        rows = tf.range(self.batch)[:, tf.newaxis] * self.width + order
+        return tf.reshape(rows[:, : self.n_best], [-1])
 
 
-def _best(
-    logits: tf.Tensor, base: tf.Tensor, ended: tf.Tensor, log_probability: tf.Tensor
+def _best_continuations(
+    logits: tf.Tensor, base: tf.Tensor, ended: tf.Tensor, exists: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Chooses as many (place, token) as there are places; ended hypotheses keep theirs.
+    """Chooses as many continuations as there are places, each [batch, places].
 
     An ended hypothesis has one continuation, PAD, which outranks those of the living. Taking the
-    best few of each place before the best of all saves a pass over the whole vocabulary.
-    """
-    batch, width, vocabulary = tf.unstack(tf.shape(logits))
-    few = tf.minimum(width, vocabulary)
-    values, tokens = tf.math.top_k(logits, few)  # [batch, width, few]
-    keep = tf.where(log_probability > NEVER, tf.float32.max, NEVER)[..., tf.newaxis]
-    keep = tf.where(tf.range(few) == 0, keep, NEVER)
-    totals = tf.where(ended[..., tf.newaxis], keep, base[..., tf.newaxis] + values)
-    tokens = tf.where(ended[..., tf.newaxis], PAD, tokens)
-    best, winners = tf.math.top_k(tf.reshape(totals, [batch, width * few]), width)
-    chosen = tf.gather(tf.reshape(tokens, [batch, width * few]), winners, batch_dims=1)
-    return winners // few, chosen, best > NEVER
-
-
-def _pick(logits: tf.Tensor, places: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
-    """Reads logits[batch, place, token] for each pair, float32 [batch, width]."""
-    batch, width, vocabulary = tf.unstack(tf.shape(logits))
-    flat = tf.reshape(logits, [batch, width * vocabulary])
-    return tf.gather(flat, places * vocabulary + tokens, batch_dims=1)
-
-
-def _log_coverage(coverage: tf.Tensor) -> tf.Tensor:
-    """Sums log(min(attention received, 1)) over the memory that received any, [batch, width]."""
-    received = tf.where(coverage > 0.0, tf.minimum(coverage, 1.0), 1.0)
-    return tf.reduce_sum(tf.math.log(received), axis=-1)
-
-
-def _ranking(beam: _Beam) -> tf.Tensor:
-    """Orders the places by score, finished hypotheses first, int32 [batch, width]."""
-    by_score = tf.argsort(beam.score, direction="DESCENDING", stable=True)
-    unfinished = tf.cast(~tf.gather(beam.finished, by_score, batch_dims=1), tf.int32)
-    return tf.gather(by_score, tf.argsort(unfinished, stable=True), batch_dims=1)
-
-
-def _trace(attention: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-    """Gathers each hypothesis's attention, [batch, n, time, memory time].
+    best few of each place before the best of all saves passes over the whole vocabulary.
 
     Args:
-        attention: float32 [time, batch, width, memory time], as computed at each step.
-        origin: int32 [batch, n, time], the place that computed each step of each hypothesis.
+        logits: float32 [batch, places, vocabulary].
+        base: float32 [batch, places], what makes log-probabilities of them.
+        ended: bool [batch, places].
+        exists: bool [batch, places].
+
+    Returns:
+        The place each one continues, int32; its token, int32; whether there is one, bool.
     """
-    at_times = tf.gather(
-        tf.transpose(attention, [1, 0, 2, 3]), tf.transpose(origin, [0, 2, 1]), batch_dims=2
-    )
-    return tf.transpose(at_times, [0, 2, 1, 3])
+    batch, places, vocabulary = tf.unstack(tf.shape(logits))
+    few = tf.minimum(places, vocabulary)
+    values, tokens = tf.math.top_k(logits, few)  # [batch, places, few]
+    totals = base[..., tf.newaxis] + values
+    keeps = (exists & ended)[..., tf.newaxis] & (tf.range(few) == 0)
+    ended = ended[..., tf.newaxis]
+    totals = tf.where(keeps, tf.float32.max, tf.where(ended, NEVER, totals))
+    tokens = tf.where(ended, PAD, tokens)
+    best, winners = tf.math.top_k(tf.reshape(totals, [batch, places * few]), places)
+    chosen = tf.gather(tf.reshape(tokens, [batch, places * few]), winners, batch_dims=1)
+    return winners // few, chosen, best > NEVER
