@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Literal
 
+from nlp_suite.config import DataConfig
 from nlp_suite.datasets.checks import RowCheck
 from nlp_suite.datasets.inspection import Report, inspect_rows
-from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source, refuse
+from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source
 from nlp_suite.datasets.splits import SPLITS, Fractions, SplitKey, row_key
 from nlp_suite.errors import UserError
 
@@ -32,34 +32,30 @@ class Dataset:
     without a source of its own is cut from the training source by a hash of each row.
 
     Args:
-        spec: What the user asked for, for messages.
+        config: What the user asked for, and how strict to be.
         features: What an example holds.
         sources: The sources by split; `train` may stand for all three.
         fractions: Shares of the rows to cut from `train` for splits that have no source.
         split_key: What identifies a row in the cut; all its values, or its image, by default.
-        check: What each row must pass.
-        bad_rows: Whether a fault stops everything (`refuse`) or is passed over (`skip`).
     """
 
     def __init__(
         self,
-        spec: str,
+        config: DataConfig,
         features: tuple[Feature, ...],
         sources: Mapping[str, Source],
         *,
         fractions: Fractions,
         split_key: SplitKey | None,
-        check: RowCheck,
-        bad_rows: Literal["refuse", "skip"],
     ) -> None:
-        self.spec = spec
+        self.config = config
         self.features = features
-        self.check = check
         self._sources = sources
         self._split_key = split_key
-        self._bad_rows = bad_rows
+        self._check = RowCheck(config.max_characters, config.long_rows)
         self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
         self._tallies: dict[str, dict[str, _Tally]] = {}
+        self._skipped = 0
 
     def examples(self, split: str) -> Examples:
         """Gives the examples of one split, after checking all its rows.
@@ -88,42 +84,39 @@ class Dataset:
         Returns:
             Counts, lengths, labels, overlaps between splits, images, and the first faults.
         """
-        rows = chain.from_iterable(map(self.checked_rows, self._sources))
-        return inspect_rows(rows, self.features, self.spec, self.notes)
+        rows = chain.from_iterable(map(self._checked_rows, self._sources))
+        return inspect_rows(rows, self.features, self.config.data, self._cut_notes())
 
     @property
     def notes(self) -> list[str]:
-        """Says in words what was done to the data that the user may not expect."""
+        """Says in words what was done to the rows read so far that the user may not expect."""
+        tallies = [tally for by_split in self._tallies.values() for tally in by_split.values()]
+        shortened = sum(tally.shortened for tally in tallies)
+        limit = f"{self.config.max_characters:,} characters"
+        return [
+            *self._cut_notes(),
+            *([f"{shortened:,} rows were cut to {limit}"] if shortened else []),
+            *([f"{self._skipped:,} bad rows were left out"] if self._skipped else []),
+        ]
+
+    def _cut_notes(self) -> list[str]:
         return [
             f"{split} is {getattr(self._cut, split):.0%} of train, cut by a hash of each row"
             for split in ("validation", "test")
             if split not in self._sources
         ]
 
-    @property
-    def shortened(self) -> int:
-        """How many rows, of those read so far, were longer than the limit and have been cut."""
-        return sum(t.shortened for by_split in self._tallies.values() for t in by_split.values())
-
-    def checked_rows(self, source: str) -> Iterator[tuple[str, Row] | Fault]:
-        """Reads and checks the rows of one source.
-
-        Args:
-            source: The split after which the source is named; from `train` others may be cut.
-
-        Yields:
-            The split that a row belongs to, and the row; or the fault that stands in its place.
-        """
+    def _checked_rows(self, source: str) -> Iterator[tuple[str, Row] | Fault]:
+        """Reads a source: each row with its split, or the fault that stands in its place."""
         for item in self._sources[source].rows() if source in self._sources else ():
             if isinstance(item, Fault):
                 yield item
                 continue
-            row = self.check(item)
+            row = self._check(item)
             # Split by the row as it was, so that another limit on its length moves no row.
             yield row if isinstance(row, Fault) else (self._split_of(source, item), row)
 
-    def source_of(self, split: str) -> str:
-        """Says which source holds a split: its own, or `train`."""
+    def _source_of(self, split: str) -> str:
         return split if split in self._sources else "train"
 
     def _split_of(self, source: str, row: Row) -> str:
@@ -132,7 +125,7 @@ class Dataset:
         return self._cut.split_of(self._split_key(row.texts) if self._split_key else row_key(row))
 
     def _read(self, split: str) -> Iterator[Example]:
-        for item in self.checked_rows(self.source_of(split)):
+        for item in self._checked_rows(self._source_of(split)):
             if not isinstance(item, Fault) and item[0] == split:
                 yield {
                     name: value.read() if isinstance(value, Image) else value
@@ -141,18 +134,20 @@ class Dataset:
 
     def _tally(self, split: str) -> _Tally:
         """Counts the rows of a split, reading its source once for all splits cut from it."""
-        source = self.source_of(split)
+        source = self._source_of(split)
         if source not in self._tallies:
             self._tallies[source] = self._count(source)
         return self._tallies[source][split]
 
     def _count(self, source: str) -> dict[str, _Tally]:
         tallies = {split: _Tally() for split in SPLITS}
-        for item in self.checked_rows(source):
+        for item in self._checked_rows(source):
             if not isinstance(item, Fault):
                 self._add(tallies[item[0]], item[1])
-            elif self._bad_rows == "refuse":
-                raise refuse(item, self.spec)
+            elif self.config.bad_rows == "skip" and item.is_one_row:
+                self._skipped += 1
+            else:
+                raise _refusal(item, self.config.data)
         return tallies
 
     def _add(self, tally: _Tally, row: Row) -> None:
@@ -166,10 +161,19 @@ class Dataset:
         if not tally.rows:
             raise UserError(
                 f"`data` must give the {split} split at least one row, found none. "
-                f"Received: data={self.spec}. Give more rows, or a file for that split."
+                f"Received: data={self.config.data}. Give more rows, or a file for that split."
             )
         if split == "train" and len(tally.labels) == 1:
             raise UserError(
                 f"`data` must have at least two labels to tell apart, found only "
-                f"'{next(iter(tally.labels))}'. Received: data={self.spec}."
+                f"'{next(iter(tally.labels))}'. Received: data={self.config.data}."
             )
+
+
+def _refusal(fault: Fault, spec: str) -> UserError:
+    """Makes the error that stops a run at a fault."""
+    others = ", or leave such rows out with --bad-rows skip" if fault.is_one_row else ""
+    return UserError(
+        f"`data` cannot be used: {fault}. Received: data={spec}. Put it right{others}; `inspect` "
+        "lists all faults."
+    )

@@ -7,12 +7,13 @@ import gzip
 import json
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from nlp_suite.datasets.paragraphs import Line, has_blank_lines, join_paragraphs
 from nlp_suite.datasets.places import Place
@@ -49,8 +50,12 @@ class TextFile:
         return self.place.path_of(self.name)
 
     def fault(self, line: int, expected: str, found: str) -> Fault:
-        """Describes what is wrong on a line of this file."""
+        """Describes what is wrong with one row of this file."""
         return Fault(self.path, line, expected, found)
+
+    def broken(self, line: int, expected: str, found: str) -> BrokenFileError:
+        """Describes why this file cannot be read on."""
+        return BrokenFileError(Fault(self.path, line, expected, found, is_one_row=False))
 
     def lines(self) -> Iterator[Line]:
         """Reads the lines, without their ends, numbered from 1.
@@ -59,31 +64,27 @@ class TextFile:
         byte and the line while the rest of the file is still read.
 
         Raises:
-            BrokenFileError: The file cannot be opened, decompressed or is UTF-16.
+            BrokenFileError: The file cannot be opened or decompressed, or is in UTF-16.
         """
         number = 0
         try:
-            with self._open() as file:
+            with self.place.open(self.name) as raw, self._decompressed(raw) as file:
                 for number, line in enumerate(file, start=1):
                     if number == 1:
                         line = self._without_byte_order_mark(line)
                     text = line.decode("utf-8", errors="surrogateescape")
                     yield number, text.removesuffix("\n").removesuffix("\r")
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BrokenFileError(
-                self.fault(number + 1, "a whole gzip file", str(error))
-            ) from error
+            raise self.broken(number + 1, "a whole gzip file", str(error)) from error
         except OSError as error:
-            found = error.strerror or str(error)
-            raise BrokenFileError(self.fault(1, "a readable file", found)) from error
+            raise self.broken(1, "a readable file", error.strerror or str(error)) from error
 
-    def _open(self) -> BinaryIO:
-        file = self.place.open(self.name)
-        return cast(BinaryIO, gzip.open(file)) if self.name.endswith(".gz") else file
+    def _decompressed(self, raw: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:
+        return gzip.open(raw) if self.name.endswith(".gz") else nullcontext(raw)
 
     def _without_byte_order_mark(self, line: bytes) -> bytes:
         if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise BrokenFileError(self.fault(1, "text in UTF-8", "a byte order mark of UTF-16"))
+            raise self.broken(1, "text in UTF-8", "a byte order mark of UTF-16")
         return line.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -103,7 +104,7 @@ class Table(TextFile, ABC):
 
     @abstractmethod
     def records(self) -> Iterator[tuple[int, Record] | Fault]:
-        """Reads the file's records, each with the line on which it begins."""
+        """Reads the file's records by feature, each with the line on which it begins."""
 
     def rows(self) -> Iterator[Row | Fault]:
         """Reads the file's rows, with faults in the place of those that cannot be used."""
@@ -112,28 +113,24 @@ class Table(TextFile, ABC):
             for record in self.records():
                 empty = False
                 yield from [record] if isinstance(record, Fault) else self._rows_of(*record)
+            if empty:
+                raise self.broken(1, "at least one row", "none")
         except BrokenFileError as error:
             yield error.fault
-            return
-        if empty:
-            yield self.fault(1, "at least one row", "none")
 
     def _rows_of(self, line: int, record: Record) -> Iterator[Row | Fault]:
         """Makes a row of a record; several when one of its values is a list of texts."""
-        values = self.convert(record) if self.convert else self._select(record)
+        values = self.convert(record) if self.convert else record
         if values is None:
             return
-        wrong = [name for name, value in values.items() if not _is_text(value)]
-        if wrong:
-            found = f"{type(values[wrong[0]]).__name__}"
-            yield self.fault(line, f"`{wrong[0]}` to be a text", found)
-            return
-        for version in unfold(values):
-            yield Row({f.name: self._value(f, version[f.name]) for f in self.features},
-                      self.path, line)  # fmt: skip
-
-    def _select(self, record: Record) -> Record:
-        return {f.name: record[f.find(record) or f.name] for f in self.features}
+        for feature in self.features:
+            if not _is_text(values[feature.name]):
+                found = quoted(json.dumps(values[feature.name]))
+                yield self.fault(line, f"`{feature.name}` to be a text", found)
+                return
+        for version in unfold({f.name: values[f.name] for f in self.features}):
+            row = {f.name: self._value(f, version[f.name]) for f in self.features}
+            yield Row(row, self.path, line)
 
     def _value(self, feature: Feature, text: str) -> str | Image:
         if feature.kind != "image":
@@ -141,13 +138,19 @@ class Table(TextFile, ABC):
         name = str(PurePosixPath(self.name).parent / text)
         return Image(text, partial(self.place.read, name))
 
-    def missing(self, line: int, columns: list[str]) -> Fault | None:
-        """Describes the features that columns do not hold, if any."""
-        absent = [f for f in self.features if f.find(columns) is None]
-        if self.convert or not absent:
-            return None
-        expected = ", ".join(f"`{name}`" for f in absent for name in (f.name, *f.aliases)[:1])
-        return self.fault(line, f"a column {expected}", quoted(", ".join(columns)))
+    def renamed(self, columns: Sequence[str]) -> list[str]:
+        """Gives columns the names of the features they hold, unless they are to be converted."""
+        features = () if self.convert else self.features
+        names = {feature.find(columns): feature.name for feature in features}
+        return [names.get(column, column) for column in columns]
+
+    def missing(self, columns: Sequence[str]) -> str:
+        """Describes the columns that are not there, or is empty."""
+        absent = () if self.convert else [f for f in self.features if f.find(columns) is None]
+        return " and ".join(
+            f"a column `{f.name}`" + (f" (or {', '.join(f.aliases)})" if f.aliases else "")
+            for f in absent
+        )
 
 
 class SeparatedTable(Table):
@@ -159,16 +162,16 @@ class SeparatedTable(Table):
 
     def records(self) -> Iterator[tuple[int, Record] | Fault]:
         """Reads the file's records, each with the line on which it begins."""
-        header: list[str] | None = None
+        header: list[str] = []
         for item in self.cells():
             if isinstance(item, Fault):
                 yield item
                 continue
             line, cells = item
-            if header is None:
-                header = cells
-                if fault := self.missing(line, header):
-                    raise BrokenFileError(fault)
+            if not header:
+                if expected := self.missing(cells):
+                    raise self.broken(line, expected, quoted(", ".join(cells)))
+                header = self.renamed(cells)
             elif len(cells) == len(header):
                 yield line, dict(zip(header, cells, strict=True))
             else:
@@ -220,9 +223,13 @@ class JsonlFile(Table):
             return self.fault(number, "a JSON object", f"{quoted(line)} ({error})")
         if not isinstance(record, dict):
             return self.fault(number, "a JSON object", quoted(line))
-        labels = {f.find(record) for f in self.features if f.kind == "label"}
-        record = {k: str(v) if k in labels and isinstance(v, int) else v for k, v in record.items()}
-        return self.missing(number, list(record)) or (number, record)
+        if expected := self.missing(list(record)):
+            return self.fault(number, expected, quoted(", ".join(record)))
+        record = dict(zip(self.renamed(list(record)), record.values(), strict=True))
+        for feature in self.features:
+            if feature.kind == "label" and isinstance(record.get(feature.name), int):
+                record[feature.name] = str(record[feature.name])  # labels are often numbered
+        return number, record
 
 
 class TxtFile(Table):
@@ -232,9 +239,7 @@ class TxtFile(Table):
         """Reads the paragraphs, their lines joined by a space."""
         if len(self.features) > 1:
             names = ", ".join(f"`{f.name}`" for f in self.features)
-            raise BrokenFileError(
-                self.fault(1, f"columns {names} in a .tsv, .csv or .jsonl file", "a .txt file")
-            )
+            raise self.broken(1, f"columns {names} in a .tsv, .csv or .jsonl", "running text")
         name = self.features[0].name
         rows = join_paragraphs(self.lines()) if has_blank_lines(self.lines()) else self.lines()
         for number, text in rows:
@@ -254,33 +259,35 @@ class ParallelFiles:
 
     def rows(self) -> Iterator[Row | Fault]:
         """Reads the rows; one that is blank in every file is passed over."""
-        first = next(iter(self.files.values()))
-        line, empty = 0, True
+        empty = True
         try:
-            for lines in zip_longest(*(file.lines() for file in self.files.values())):
-                line += 1
-                if fault := self._uneven(line, lines):
-                    yield fault
-                    return
-                texts = [text for _, text in lines]
+            lines = zip_longest(*(file.lines() for file in self.files.values()))
+            for number, group in enumerate(lines, start=1):
+                texts = self._texts(number, group)
                 if any(text.strip() for text in texts):
                     empty = False
-                    yield Row(dict(zip(self.files, texts, strict=True)), first.path, line)
+                    yield Row(dict(zip(self.files, texts, strict=True)), self._first.path, number)
+            if empty:
+                raise self._first.broken(1, "at least one row", "none")
         except BrokenFileError as error:
             yield error.fault
-            return
-        if empty:
-            yield first.fault(1, "at least one row", "none")
 
-    def _uneven(self, line: int, lines: tuple[Line | None, ...]) -> Fault | None:
-        """Describes the end of one file before the other, if it is here."""
-        files = list(self.files.values())
-        ended = [file for file, item in zip(files, lines, strict=True) if item is None]
-        if not ended:
-            return None
-        longer = next(file for file in files if file not in ended)
-        found = f"its end after {line - 1} lines"
-        return ended[0].fault(line, f"as many lines as {longer.path} has", found)
+    @property
+    def _first(self) -> TextFile:
+        return next(iter(self.files.values()))
+
+    def _texts(self, number: int, group: tuple[Line | None, ...]) -> list[str]:
+        """Takes the texts of one line in every file; raises where a file has ended before."""
+        files = zip(self.files.values(), group, strict=True)
+        lines = {file.path: line for file, line in files}
+        for path, line in lines.items():
+            if line is None:
+                longer = next(other for other, line in lines.items() if line)
+                fault = Fault(
+                    path, number, f"as many lines as in {longer}", "its end", is_one_row=False
+                )
+                raise BrokenFileError(fault)
+        return [text for _, text in filter(None, group)]
 
 
 FORMATS: Mapping[str, type[Table]] = {

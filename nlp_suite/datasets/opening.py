@@ -6,9 +6,8 @@ import tarfile
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
 
-from nlp_suite.datasets.checks import RowCheck
+from nlp_suite.config import DataConfig
 from nlp_suite.datasets.dataset import Dataset
 from nlp_suite.datasets.files import FORMATS, Convert, format_of
 from nlp_suite.datasets.layouts import Sources, find_sources
@@ -35,42 +34,39 @@ class Builtin:
     convert: Convert | None = None
 
 
-def open_dataset(
-    spec: str,
-    *,
-    features: tuple[Feature, ...],
-    builtin: Builtin,
-    max_characters: int = 20_000,
-    long_rows: Literal["truncate", "refuse"] = "truncate",
-    bad_rows: Literal["refuse", "skip"] = "refuse",
-) -> Dataset:
-    """Opens a data set by the words of the user; its rows are read when they are asked for.
+def open_dataset(config: DataConfig, *, features: tuple[Feature, ...], builtin: Builtin) -> Dataset:
+    r"""Opens the data set that the user asked for; its rows are read when they are asked for.
 
     Args:
-        spec: `builtin`, `tfds:NAME[/CONFIG]`, `nltk:CORPUS`, or the path of a file (.tsv, .csv,
-            .jsonl, .txt, each also .gz), of a folder, or of a .tar archive of such a folder.
+        config: Its `data` is `builtin`, `tfds:NAME[/CONFIG]`, `nltk:CORPUS`, or the path of a file
+            (.tsv, .csv, .jsonl, .txt, each also .gz), of a folder, or of a .tar archive of such a
+            folder.
         features: What an example holds.
         builtin: What `builtin` stands for.
-        max_characters: Longest text of a row, in characters.
-        long_rows: Whether longer texts are shortened (`truncate`) or are faults (`refuse`).
-        bad_rows: Whether a row that cannot be used stops everything (`refuse`) or is passed over
-            (`skip`).
 
     Returns:
         The data set.
 
     Raises:
         UserError: There is no such data set, or it holds none of the known layouts.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "reviews.tsv")
+        >>> rows = [f"review {n}\t{'good' if n % 2 else 'bad'}" for n in range(100)]
+        >>> _ = file.write_text("\n".join(["text\tlabel", *rows]))
+        >>> features = Feature("text", "text"), Feature("label", "label")
+        >>> dataset = open_dataset(DataConfig(), features=features, builtin=Builtin(file))
+        >>> [len(dataset.examples(split)) for split in ("train", "validation", "test")]
+        [91, 4, 5]
     """
-    is_builtin = spec == "builtin"
+    is_builtin = config.data == "builtin"
     return Dataset(
-        spec,
+        config,
         features,
-        _open_builtin(builtin, features) if is_builtin else _open_sources(spec, features),
+        _open_builtin(builtin, features) if is_builtin else _open_spec(config.data, features),
         fractions=builtin.fractions if is_builtin else Fractions(),
         split_key=builtin.split_key if is_builtin else None,
-        check=RowCheck(max_characters, long_rows),
-        bad_rows=bad_rows,
     )
 
 
@@ -78,8 +74,8 @@ def _open_builtin(builtin: Builtin, features: tuple[Feature, ...]) -> Sources:
     return _open_path(builtin.path, features, builtin.convert, str(builtin.path))
 
 
-def _open_sources(spec: str, features: tuple[Feature, ...]) -> Sources:
-    """Opens whatever is not builtin, and imports TFDS and NLTK only for their own sets."""
+def _open_spec(spec: str, features: tuple[Feature, ...]) -> Sources:
+    """Opens what is not builtin; TFDS and NLTK are imported for their own sets alone."""
     kind, _, name = spec.partition(":")
     if kind == "tfds" and name:
         from nlp_suite.datasets.tfds import open_tfds

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from nlp_suite.errors import UserError
-
 Example = dict[str, str | bytes]
 """One example: the text of each feature, or the encoded bytes of an image."""
 
@@ -94,6 +92,7 @@ class Fault:
         line: The line, counted from 1.
         expected: What should have stood there.
         found: What stands there.
+        is_one_row: Whether the file can be read on without this row.
 
     Example:
         >>> str(Fault("train.tsv", 7, "2 columns", "3"))
@@ -104,6 +103,7 @@ class Fault:
     line: int
     expected: str
     found: str
+    is_one_row: bool = True
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: expected {self.expected}, found {self.found}"
@@ -168,11 +168,3 @@ def quoted(text: str, width: int = 60) -> str:
         ("'one\\ntwo'", "'aaaaa...'")
     """
     return ascii(text if len(text) <= width else text[:width] + "...")
-
-
-def refuse(fault: Fault, spec: str) -> UserError:
-    """Makes the error that stops a run at a fault."""
-    return UserError(
-        f"`data` cannot be used: {fault}. Received: data={spec}. Put it right, or leave such rows "
-        "out with bad_rows=skip; `inspect` lists them all."
-    )

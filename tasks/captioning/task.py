@@ -42,7 +42,7 @@ class Captioning(GeneratingTask[CaptioningConfig]):
             split_key=lambda row: PurePosixPath(row["image"]).stem,
         )
         features = (Feature("image", "image", ("file",)), Feature("caption", "text", ("captions",)))
-        return open_dataset(self.config.data, features=features, builtin=builtin)
+        return open_dataset(self.config, features=features, builtin=builtin)
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the pieces of the captions."""

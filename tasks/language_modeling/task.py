@@ -39,9 +39,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     def open_dataset(self) -> Dataset:
         """Opens running text, a paragraph or line an example."""
         features = (Feature("text", "text", ("sentence", "content")),)
-        return open_dataset(
-            self.config.data, features=features, builtin=Builtin(DATA / "austen.txt.gz")
-        )
+        return open_dataset(self.config, features=features, builtin=Builtin(DATA / "austen.txt.gz"))
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the pieces of the training text."""

@@ -59,7 +59,7 @@ class Sentiment(Task[SentimentConfig]):
         builtin = Builtin(
             DATA / "movie_reviews.tsv.gz", Fractions(0.1, 0.1), convert=label_of_rating
         )
-        return open_dataset(self.config.data, features=features, builtin=builtin)
+        return open_dataset(self.config, features=features, builtin=builtin)
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the words of the training texts, and the labels.

@@ -34,7 +34,7 @@ class Translation(GeneratingTask[TranslationConfig]):
         """Opens texts in two languages."""
         languages = (self.config.source, self.config.target)
         return open_dataset(
-            self.config.data,
+            self.config,
             features=tuple(Feature(language, "text") for language in languages),
             builtin=Builtin(DATA / "libreoffice_help.en-de.tsv.gz"),
         )
