@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +39,7 @@ class Checkpoint(NamedTuple):
         """Puts the file of this name that was attached back where it stood, if there was one."""
         if (self.folder / path.name).exists():
             with write_beside(path) as temporary:
-                _link(self.folder / path.name, temporary)
+                shutil.copyfile(self.folder / path.name, temporary)
 
 
 def save_checkpoint(
@@ -59,8 +58,7 @@ def save_checkpoint(
         step: Number of the step, which orders them.
         arrays: Every variable by name.
         state: What else the run knows, as JSON values.
-        attach: A file that belongs to this moment, such as the best weights so far. It is linked,
-            not copied, where the file system can: it must only ever be replaced, never written to.
+        attach: A file that belongs to this moment, such as the best weights so far; it is copied.
         keep: Checkpoints that stay, at least 1.
 
     Returns:
@@ -72,7 +70,7 @@ def save_checkpoint(
         np.savez(temporary / "arrays.npz", allow_pickle=False, **arrays)
         (temporary / "state.json").write_text(json.dumps(state, indent=1))
         if attach is not None and attach.exists():
-            _link(attach, temporary / attach.name)
+            shutil.copyfile(attach, temporary / attach.name)
         sums = {file.name: _checksum(file) for file in sorted(temporary.iterdir())}
         (temporary / "checksums.json").write_text(json.dumps(sums))
     for old in _newest_first(folder)[keep:]:
@@ -116,10 +114,3 @@ def _read(path: Path) -> Checkpoint:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

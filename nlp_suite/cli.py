@@ -78,13 +78,14 @@ def serve(command: str, argv: Sequence[str]) -> None:
 
 
 def doctor(command: str, argv: Sequence[str]) -> None:
-    """Says what this machine offers: versions, processors, GPUs, memory."""
+    """Says what this machine offers: versions, processors, GPUs, and how fast they train."""
     parse_arguments(command, doctor.__doc__, [], argv)
     import_tensorflow()
 
     from nlp_suite.devices import describe
 
-    print(describe())
+    for line in describe():
+        print(line, flush=True)
 
 
 def _run(

@@ -13,6 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nlp_suite.errors import UserError
+
+AT_LEAST = {
+    **dict.fromkeys(("epochs", "batch_size", "micro_batches", "keep_checkpoints"), 1),
+    **dict.fromkeys(("batch_tokens", "warmup_steps", "patience", "retries", "seed", "workers"), 0),
+    **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "max_minutes", "threads"), 0),
+    "plateau_patience": 1,
+}
+"""The smallest value of settings that have one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -88,6 +98,25 @@ class Config(DataConfig):
     """GPUs that share each batch; 0 takes all there are. Without a GPU, parts of the CPU."""
     seed: int = 0
     """Seeds weights, dropout and the order of examples: the same seed gives the same run."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that make no sense.
+
+        Raises:
+            UserError: When one is too small or too large.
+
+        Example:
+            >>> Config(epochs=0)
+            Traceback (most recent call last):
+            ...
+            nlp_suite.errors.UserError: `epochs` must be at least 1. Received: epochs=0.
+        """
+        for name, least in AT_LEAST.items():
+            if (value := getattr(self, name)) < least:
+                raise UserError(f"`{name}` must be at least {least}. Received: {name}={value}.")
+        for name in ("ema", "label_smoothing"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise UserError(f"`{name}` must be from 0 to below 1. Received: {name}={value}.")
 
 
 @dataclass(frozen=True, kw_only=True)

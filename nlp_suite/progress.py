@@ -81,6 +81,7 @@ class Progress:
             return f"all {config.epochs} epochs are done"
         if config.patience and self.bad_epochs >= config.patience:
             return f"validation has not improved for {self.bad_epochs} epochs"
-        if config.max_minutes and self.seconds >= 60 * config.max_minutes:
+        is_late = 0 < 60 * config.max_minutes <= self.seconds
+        if is_late and self.history:
             return f"the {config.max_minutes:g} minutes are used up"
         return ""

@@ -181,6 +181,7 @@ class Loop:
         metrics = {**steps.metrics(), "learning_rate": self.rate()}
         if progress.step == steps.count:
             progress.epoch, progress.step = epoch + 1, 0
+            self.learner.reset_metrics()
         passed = round(progress.epoch + progress.step / steps.count, 3)
         state = self.learner.state()
         average = self.learner.average

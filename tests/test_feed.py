@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
+
+from nlp_suite.encoded import Column, Encoded, encode_examples, fingerprint
+from nlp_suite.feed import ShuffledFeed, StreamFeed, make_feeds
+
+
+def encoded(lengths: list[int]) -> Encoded:
+    """Row i holds its own number i + 1, as often as it is long."""
+    values = np.repeat(np.arange(1, len(lengths) + 1, dtype=np.int32), lengths)
+    tokens = Column(values, np.concatenate([[0], np.cumsum(lengths)]))
+    return Encoded({"tokens": tokens}, Column(np.arange(len(lengths))))
+
+
+def rows(feed: ShuffledFeed, epoch: int) -> list[list[int]]:
+    return [batch.tolist() for batch in feed.rows(epoch)]
+
+
+def random_lengths(count: int) -> list[int]:
+    return np.random.default_rng(0).geometric(0.05, count).tolist()
+
+
+def test_each_epoch_reads_every_row_once_in_an_order_of_its_own() -> None:
+    feed = ShuffledFeed(encoded(random_lengths(50)), batch_size=8, seed=3)
+    first, second = (np.concatenate(feed.rows(epoch)).tolist() for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+
+
+def test_an_epoch_follows_from_seed_and_number_alone() -> None:
+    data = encoded(random_lengths(50))
+    feed = ShuffledFeed(data, batch_size=8, seed=3)
+    rows(feed, 0)
+    assert rows(feed, 5) == rows(ShuffledFeed(data, batch_size=8, seed=3), 5)
+    assert rows(feed, 5) != rows(ShuffledFeed(data, batch_size=8, seed=4), 5)
+
+
+def test_an_epoch_entered_half_way_goes_on_with_the_same_batches() -> None:
+    feed = ShuffledFeed(encoded([1, 2, 3, 4, 5]), batch_size=2, seed=0)
+    whole = [inputs["tokens"].numpy().tolist() for inputs, _ in feed.dataset(2)]
+    rest = [inputs["tokens"].numpy().tolist() for inputs, _ in feed.dataset(2, skip=1)]
+    assert rest == whole[1:]
+    assert int(feed.dataset(2, skip=1).cardinality()) == 2
+
+
+def test_rows_of_a_batch_are_of_similar_length() -> None:
+    lengths = random_lengths(2000)
+    sorted_feed = ShuffledFeed(encoded(lengths), batch_size=20, seed=0)
+    real, padded = sorted_feed.tokens(0)
+    assert real == sum(lengths)
+    assert 1 - real / padded < 0.1
+    order = np.random.default_rng(0).permutation(lengths).reshape(100, 20)
+    assert 1 - real / (order.max(axis=1).sum() * 20) > 0.6
+
+
+def test_batches_are_padded_on_the_right_to_their_longest_row() -> None:
+    feed = ShuffledFeed(encoded([3, 1, 2]), batch_size=3)
+    inputs, targets = next(feed.batches(0))
+    assert inputs["tokens"].tolist() == [[2, 0, 0], [3, 3, 0], [1, 1, 1]]
+    assert targets.tolist() == [1, 2, 0]
+    assert feed.tokens(0) == (6, 9)
+
+
+def test_a_batch_of_tokens_counts_its_padding() -> None:
+    feed = ShuffledFeed(encoded([1, 1, 2, 2, 3, 9]), batch_size=99, batch_tokens=6)
+    # 1 1 2 padded are 6 tokens, 2 3 padded are 6 tokens, and 9 stands alone though it is longer.
+    assert rows(feed, 0) == [[0, 1, 2], [3, 4], [5]]
+
+
+def test_data_without_sequences_is_counted_in_examples() -> None:
+    images = Column(np.zeros([5, 2, 2, 3], np.uint8))
+    feed = ShuffledFeed(Encoded({"image": images}, Column(np.arange(5))), batch_size=2, seed=1)
+    assert feed.tokens(0) == (5, 5)
+    assert [inputs["image"].shape[0] for inputs, _ in feed.batches(0)] == [2, 2, 1]
+
+
+def stream(tokens: int, **options: Any) -> StreamFeed:
+    column = Column(np.arange(tokens), np.array([0, 3, tokens]))
+    return StreamFeed(Encoded({"tokens": column}, column), **options)
+
+
+def test_each_row_of_a_stream_goes_on_where_it_stopped() -> None:
+    feed = stream(11, streams=2, bptt=2)
+    windows = [targets.tolist() for _, targets in feed.batches(0)]
+    assert windows == [[[0, 1], [5, 6]], [[2, 3], [7, 8]], [[4], [9]]]
+    assert feed.steps(0) == 3
+    assert feed.tokens(0) == (10, 10)
+
+
+def test_a_stream_begins_elsewhere_in_each_epoch() -> None:
+    feed = stream(1000, streams=2, bptt=400, seed=0)
+    beginnings = {int(next(feed.batches(epoch))[1][0, 0]) for epoch in range(5)}
+    assert len(beginnings) == 5
+    first, last = next(feed.batches(1)), list(feed.batches(1))
+    assert first[1].tolist() == last[0][1].tolist()
+
+
+def test_a_stream_entered_half_way_goes_on_with_the_same_windows() -> None:
+    feed = stream(50, streams=3, bptt=4, seed=0)
+    whole = [targets.tolist() for _, targets in feed.batches(1)]
+    assert [targets.tolist() for _, targets in feed.batches(1, skip=2)] == whole[2:]
+
+
+@pytest.fixture
+def task() -> TinyClassifier:
+    task = TinyClassifier(TinyConfig())
+    task.tokenizers = task.learn_tokenizers(task.examples("train"))
+    return task
+
+
+def test_examples_are_encoded_once_and_as_the_task_says(
+    task: TinyClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = texts(1500)
+    first = encode_examples(task, examples, tmp_path / "train")
+    expected, _ = task.encode({"text": ["good film", "bad"], "label": ["1", "0"]})
+    assert expected["tokens"].dtype == first.inputs["tokens"].values.dtype
+    assert len(first) == 1500
+    last = task.encode({"text": [examples[-1]["text"]], "label": ["0"]})[0]["tokens"]
+    assert first.inputs["tokens"].batch(np.array([1499])).tolist() == last.to_list()
+    monkeypatch.setattr(task, "encode", None)
+    again = encode_examples(task, examples, tmp_path / "train")
+    assert again.inputs["tokens"].values.tolist() == first.inputs["tokens"].values.tolist()
+
+
+def test_an_empty_sequence_is_refused_with_its_example(
+    task: TinyClassifier, tmp_path: Path
+) -> None:
+    examples = [{"text": "good", "label": "1"}, {"text": "", "label": "0"}]
+    with pytest.raises(ValueError, match=r"at least one token.*none in `tokens` for example 1"):
+        encode_examples(task, examples, tmp_path / "train")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_without_examples_is_refused(task: TinyClassifier, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one example"):
+        encode_examples(task, [], tmp_path / "train")
+
+
+def test_the_fingerprint_tells_where_a_text_ends() -> None:
+    assert fingerprint([{"text": "ab", "label": "c"}]) != fingerprint(
+        [{"text": "a", "label": "bc"}]
+    )
+    assert fingerprint([{"text": "a"}, {"text": "b"}]) != fingerprint(
+        [{"text": "b"}, {"text": "a"}]
+    )
+
+
+def test_streams_are_no_more_than_the_validation_tokens(tmp_path: Path) -> None:
+    task = TinyLanguageModel(TinyConfig(batch_size=1000))
+    task.dataset = InMemory(texts(30))  # type: ignore[assignment]
+    task.tokenizers = task.learn_tokenizers(task.examples("train"))
+    feeds = make_feeds(task, tmp_path)
+    count = sum(len(str(row["text"]).split()) for row in texts(30)[:20])
+    assert isinstance(feeds.train, StreamFeed)
+    assert isinstance(feeds.validation, StreamFeed)
+    assert feeds.train.streams == feeds.validation.streams == count

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
+
+from nlp_suite import training
+from nlp_suite.checkpoints import latest_checkpoint
+from nlp_suite.encoded import Array
+from nlp_suite.errors import UserError
+from nlp_suite.runs import WEIGHTS, restore
+from nlp_suite.step import Learner
+from nlp_suite.training import Loop, train
+
+QUICK = TinyConfig(precision="float32")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
+    """Ends training in the moment when so many updates are done, saved or not."""
+    original = training._Steps.on_train_batch_end
+
+    def end(self: Any, batch: int, logs: Any = None) -> None:
+        original(self, batch, logs)
+        if self.loop.progress.updates == updates:
+            raise Killed
+
+    monkeypatch.setattr(training._Steps, "on_train_batch_end", end)
+
+
+def final_state(run_dir: Path) -> dict[str, Array]:
+    checkpoint = latest_checkpoint(run_dir / "checkpoints")
+    assert checkpoint is not None
+    return checkpoint.arrays
+
+
+def best_weights(task_class: type[TinyClassifier], run_dir: Path) -> list[Array]:
+    weights: list[Array] = restore(task_class, run_dir)[1].get_weights()
+    return weights
+
+
+def history(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of history.csv without what tells the time."""
+    with (run_dir / "history.csv").open() as file:
+        return [
+            {k: v for k, v in row.items() if k not in ("minutes", "tokens_per_second")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_run(task_class: type[TinyClassifier], one: Path, other: Path) -> None:
+    first, second = final_state(one), final_state(other)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not np.array_equal(first[name], second[name])]
+    assert different == []
+    for a, b in zip(best_weights(task_class, one), best_weights(task_class, other), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert history(one) == history(other)
+
+
+@pytest.mark.parametrize(
+    ("task_class", "config"),
+    [
+        (TinyClassifier, replace(QUICK, ema=0.9, micro_batches=2, schedule="cosine")),
+        (TinyClassifier, replace(QUICK, precision="mixed_float16", batch_tokens=20)),
+        (TinyLanguageModel, replace(QUICK, optimizer="nt_asgd", schedule="plateau")),
+    ],
+    ids=["float32 with averages", "float16 with batches of tokens", "carried state"],
+)
+def test_a_killed_run_ends_bitwise_equal_to_one_that_was_not(
+    task_class: type[TinyClassifier],
+    config: TinyConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = train(task_class(config), tmp_path / "whole")
+    saving = replace(config, checkpoint_minutes=0.0)
+    for updates in (3, 8):
+        with monkeypatch.context() as patch:
+            kill_after(patch, updates)
+            with pytest.raises(Killed):
+                train(task_class(saving), tmp_path / "killed")
+    again = train(task_class(config), tmp_path / "killed")
+    assert_same_run(task_class, tmp_path / "whole", tmp_path / "killed")
+    assert (again.best, again.epochs) == (whole.best, 2.0)
+
+
+@pytest.mark.slow
+def test_a_run_survives_sigkill(tmp_path: Path) -> None:
+    """The signal comes in the third save, before the rename that makes a checkpoint count."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from tiny import TinyClassifier, TinyConfig
+from nlp_suite.step import Learner
+from nlp_suite.training import train
+
+original, saves = np.savez, iter([False, False, True])
+
+def savez(*arguments, **options):
+    original(*arguments, **options)
+    if next(saves):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+np.savez = savez
+train(TinyClassifier(TinyConfig(precision="float32", checkpoint_minutes=0.0)), Path(sys.argv[1]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(tmp_path / "killed")]
+    killed = subprocess.run(command, env=environment, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train(TinyClassifier(QUICK), tmp_path / "killed")
+    train(TinyClassifier(QUICK), tmp_path / "whole")
+    assert_same_run(TinyClassifier, tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_run_that_has_ended_says_so_and_trains_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = train(TinyClassifier(QUICK), tmp_path)
+    monkeypatch.setattr(Loop, "run", None)
+    again = train(TinyClassifier(QUICK), tmp_path)
+    assert again == first
+    assert "all 2 epochs are done" in capsys.readouterr().err
+
+
+def test_more_epochs_let_a_run_go_on(tmp_path: Path) -> None:
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path / "longer")
+    train(TinyClassifier(QUICK), tmp_path / "longer")
+    train(TinyClassifier(QUICK), tmp_path / "whole")
+    assert_same_run(TinyClassifier, tmp_path / "longer", tmp_path / "whole")
+
+
+def test_another_run_in_the_same_folder_is_refused_with_the_difference(tmp_path: Path) -> None:
+    config = replace(QUICK, epochs=1)
+    train(TinyClassifier(config), tmp_path)
+    with pytest.raises(UserError, match=r"seed was 0 and is 1; .*units was 6 and is 7"):
+        train(TinyClassifier(replace(config, units=7, seed=1)), tmp_path)
+    with pytest.raises(UserError, match="task was 'tiny' and is 'tiny_lm'"):
+        train(TinyLanguageModel(config), tmp_path)
+
+
+def test_other_training_examples_are_refused(tmp_path: Path) -> None:
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
+    task = TinyClassifier(QUICK)
+    task.dataset = InMemory(texts(70))  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"60 training examples.* 70 examples"):
+        train(task, tmp_path)
+
+
+def test_the_run_folder_tells_what_happened(tmp_path: Path) -> None:
+    run = train(TinyClassifier(QUICK), tmp_path)
+    rows = history(tmp_path)
+    assert [row["epoch"] for row in rows] == ["1.0", "2.0"]
+    assert {"loss", "val_loss", "val_accuracy", "gradient_norm", "learning_rate"} <= rows[0].keys()
+    assert run.examples == 60
+    assert run.best["val_accuracy"] == max(float(row["val_accuracy"]) for row in rows)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ended"] == "all 2 epochs are done"
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["task"], config["config"]["units"]) == ("tiny", 6)
+    assert config["versions"]["keras"] == keras.__version__
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert "epoch 2/2" in (tmp_path / "train.log").read_text()
+    assert not (tmp_path / "encoded").exists()
+
+
+def test_the_weights_kept_are_the_best_not_the_last(tmp_path: Path) -> None:
+    class Worsening(TinyClassifier):
+        monitor = "score"
+
+        def score(self, model: Any, examples: Any) -> dict[str, float]:
+            self.seen = [*getattr(self, "seen", []), model.get_weights()]
+            return {"score": -float(len(self.seen))}
+
+    task = Worsening(replace(QUICK, epochs=9, patience=2))
+    run = train(task, tmp_path)
+    assert run.ended == "validation has not improved for 2 epochs"
+    assert (run.best_epoch, run.epochs) == (1.0, 3.0)
+    # The first call was the pilot that measures the time, with the same weights as the second.
+    for kept, first in zip(best_weights(Worsening, tmp_path), task.seen[1], strict=True):
+        np.testing.assert_array_equal(kept, first)
+
+
+def test_a_run_stops_when_its_minutes_are_used_up_and_keeps_its_weights(tmp_path: Path) -> None:
+    run = train(TinyClassifier(replace(QUICK, max_minutes=1e-6)), tmp_path)
+    assert run.ended == "the 1e-06 minutes are used up"
+    assert run.epochs == run.best_epoch == 0.125  # one of eight batches
+    assert (tmp_path / WEIGHTS).exists()
+    more = train(TinyClassifier(QUICK), tmp_path)
+    assert more.epochs == 2.0
+
+
+def test_a_diverging_run_goes_back_at_half_the_rate_and_then_gives_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Exploding(TinyClassifier):
+        def loss(self, logits: Any, targets: Any) -> Any:
+            losses, weights = super().loss(logits, targets)
+            explodes = tf.reduce_any(tf.abs(logits) > 0.5)
+            return losses * tf.where(explodes, np.nan, 1.0), weights
+
+    config = replace(QUICK, optimizer="sgd", learning_rate=100.0, retries=2, clip_norm=0.0)
+    with pytest.raises(UserError, match=r"`learning_rate` must suit the data.* at 25 still"):
+        train(Exploding(config), tmp_path)
+    assert capsys.readouterr().err.count("at half the rate") == 2
+
+
+def test_a_batch_too_large_for_the_memory_names_itself_and_the_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*arguments: Any, **options: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(Learner, "fit", exhaust)
+    with pytest.raises(UserError, match=r"tokens \[4, 7\], targets \[4\].*--micro-batches 2"):
+        train(TinyClassifier(QUICK), tmp_path)
+
+
+def test_restore_needs_a_run_of_the_task(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        restore(TinyClassifier, tmp_path)
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
+    with pytest.raises(UserError, match="a run of tiny"):
+        restore(TinyLanguageModel, tmp_path)
+    task, _ = restore(TinyClassifier, tmp_path)
+    assert task.config == replace(QUICK, epochs=1)
