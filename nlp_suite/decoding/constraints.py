@@ -53,7 +53,7 @@ class Constraints:
         max_length = tf.broadcast_to(tf.maximum(tf.cast(max_length, tf.int32), 1), [batch])
         longest = tf.maximum(tf.reduce_max(prefix_length + max_length), 1)  # 1: an empty batch
         if prefix is not None:
-            prefix = tf.cast(prefix.to_tensor(PAD, shape=[None, longest]), tf.int32)
+            prefix = tf.cast(prefix.to_tensor(PAD, shape=tf.stack([batch, longest])), tf.int32)
         return cls(
             prefix,
             prefix_length,
