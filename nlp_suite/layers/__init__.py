@@ -11,12 +11,14 @@ from nlp_suite.layers.building import (
     build_decoder,
     build_embedding,
     build_encoder_stack,
+    build_image_encoder,
     build_logits,
     build_stack,
 )
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
-from nlp_suite.layers.images import ImageEncoder
+from nlp_suite.layers.finetuning import freeze_until, rate_scales, scale_rate, thaw
+from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
@@ -33,6 +35,7 @@ __all__ = [
     "ImageEncoder",
     "Logits",
     "Pooling",
+    "PretrainedImageEncoder",
     "RNNStack",
     "TiedLogits",
     "TokenEmbedding",
@@ -41,10 +44,15 @@ __all__ = [
     "build_decoder",
     "build_embedding",
     "build_encoder_stack",
+    "build_image_encoder",
     "build_logits",
     "build_stack",
     "disable_cudnn",
     "fit_vectors",
+    "freeze_until",
+    "rate_scales",
     "read_vectors",
     "rnn",
+    "scale_rate",
+    "thaw",
 ]

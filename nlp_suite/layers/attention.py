@@ -11,7 +11,7 @@ from nlp_suite.errors import UserError
 from nlp_suite.layers.masking import MaskedLayer, masked_softmax
 
 KINDS = ("dot", "scaled_dot", "general", "additive")
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
@@ -68,7 +68,7 @@ class Attention(MaskedLayer):
             )
         self.kind = kind
         self.units = units
-        self.gate = keras.layers.Dense(1, activation="sigmoid", name="gate") if gate else None
+        self.gate = self._dense(1, "gate", activation="sigmoid") if gate else None
         self.coverage = coverage
 
     def build(self, query_shape: Shape, memory_shape: Shape) -> None:
@@ -82,12 +82,12 @@ class Attention(MaskedLayer):
         size = query_size
         if self.kind == "additive":
             size = self.units or query_size
-            self.query_projection = keras.layers.Dense(size, name="query")
+            self.query_projection = self._dense(size, "query")
             self.query_projection.build(query_shape)
-            self.energy = keras.layers.Dense(1, use_bias=False, name="energy")
+            self.energy = self._dense(1, "energy", use_bias=False)
             self.energy.build((None, size))
         if self.kind in ("general", "additive"):
-            self.memory_projection = keras.layers.Dense(size, use_bias=False, name="memory")
+            self.memory_projection = self._dense(size, "memory", use_bias=False)
             self.memory_projection.build(memory_shape)
         if self.coverage:
             self.coverage_weight = self.add_weight(
@@ -124,6 +124,9 @@ class Attention(MaskedLayer):
         if self.gate is not None:
             context = self.gate(query) * context
         return context, weights
+
+    def _dense(self, units: int, name: str, **options: Any) -> keras.layers.Layer:
+        return keras.layers.Dense(units, name=name, dtype=self.dtype_policy, **options)
 
     def _scores(self, query: Any, keys: Any) -> Any:
         """Compares queries with keys, float [batch, time, source]."""

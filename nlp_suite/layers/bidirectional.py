@@ -29,7 +29,7 @@ class BidirectionalRNN(MaskedLayer):
     """
 
     def __init__(self, cell: str, units: int, *, merge: str = "concat", **kwargs: Any) -> None:
-        super().__init__()
+        super().__init__(dtype=kwargs.get("dtype"))
         if merge not in MERGES:
             raise UserError(
                 f"`merge` must be one of {', '.join(MERGES)}. Received: merge={merge}. "

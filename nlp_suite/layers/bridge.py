@@ -53,7 +53,7 @@ class Bridge(keras.layers.Layer):
             self._check_copy()
         if kind == "dense":
             self.projection = keras.layers.Dense(
-                sum(self.sizes), activation="tanh", name="projection"
+                sum(self.sizes), activation="tanh", name="projection", dtype=self.dtype_policy
             )
 
     def build(self, _: Any) -> None:

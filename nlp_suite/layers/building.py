@@ -11,6 +11,7 @@ from nlp_suite.errors import UserError
 from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
+from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.stacks import RNNStack
 
 
@@ -80,6 +81,16 @@ def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> De
         _attention(config),
         input_feeding=config.input_feeding,
     )
+
+
+def build_image_encoder(name: str, units: int) -> keras.layers.Layer:
+    """Makes the network that looks at images.
+
+    Args:
+        name: small, or the name of a model in `keras.applications`.
+        units: Size of a region's vector.
+    """
+    return ImageEncoder(units) if name == "small" else PretrainedImageEncoder(units, name)
 
 
 def _attention(config: EncoderDecoderConfig) -> Attention | None:

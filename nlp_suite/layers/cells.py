@@ -29,8 +29,8 @@ class LayerNormCell(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = units
         self.output_size = units
-        self.input_norm = keras.layers.LayerNormalization(center=False, name="input_norm")
-        self.recurrent_norm = keras.layers.LayerNormalization(center=False, name="recurrent_norm")
+        self.input_norm = self._norm("input_norm", center=False)
+        self.recurrent_norm = self._norm("recurrent_norm", center=False)
 
     @property
     def state_size(self) -> list[int]:
@@ -50,9 +50,16 @@ class LayerNormCell(keras.layers.Layer):
             initializer="orthogonal",
             name="recurrent_kernel",
         )
-        self.bias = self.add_weight(shape=(width,), initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=(width,), initializer=self.first_bias, name="bias")
         self.input_norm.build((None, width))
         self.recurrent_norm.build((None, width))
+
+    def first_bias(self, shape: tuple[int], dtype: str | None = None) -> Any:
+        """Initializes the bias."""
+        return ops.zeros(shape, dtype)
+
+    def _norm(self, name: str, **options: Any) -> keras.layers.Layer:
+        return keras.layers.LayerNormalization(name=name, dtype=self.dtype_policy, **options)
 
     def normalised_sums(self, inputs: Any, hidden: Any) -> tuple[Any, Any]:
         """Returns LN(Wx) + b and LN(Uh), float [batch, gates * units] each."""
@@ -107,7 +114,7 @@ class LayerNormLSTMCell(LayerNormCell):
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
-        self.carry_norm = keras.layers.LayerNormalization(name="carry_norm")
+        self.carry_norm = self._norm("carry_norm")
 
     @property
     def state_size(self) -> list[int]:
@@ -117,9 +124,11 @@ class LayerNormLSTMCell(LayerNormCell):
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Makes the weights for inputs of this shape."""
         super().build(inputs_shape)
-        zeros, ones = ops.zeros((self.units,)), ops.ones((self.units,))
-        self.bias.assign(ops.concatenate([zeros, ones, zeros, zeros]))
         self.carry_norm.build((None, self.units))
+
+    def first_bias(self, shape: tuple[int], dtype: str | None = None) -> Any:
+        """Initializes the bias: one for the forget gate, zero for the others."""
+        return ops.repeat(ops.convert_to_tensor([0, 1, 0, 0], dtype), shape[0] // 4)
 
     def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
         """Takes one step."""

@@ -74,7 +74,11 @@ class Decoder(MaskedLayer):
         if self.attention is not None:
             self.attention.build(outputs_shape, memory_shape)
             self.combine = keras.layers.Dense(
-                self.stack.units, activation="tanh", use_bias=False, name="combine"
+                self.stack.units,
+                activation="tanh",
+                use_bias=False,
+                name="combine",
+                dtype=self.dtype_policy,
             )
             self.combine.build((None, None, self.stack.units + memory_shape[-1]))
         self.logits.build(outputs_shape)

@@ -108,7 +108,9 @@ class Logits(keras.layers.Layer):
 
     def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.projection = keras.layers.Dense(vocabulary_size, name="projection")
+        self.projection = keras.layers.Dense(
+            vocabulary_size, name="projection", dtype=self.dtype_policy
+        )
 
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Builds the projection for inputs of this shape."""
@@ -141,7 +143,9 @@ class TiedLogits(keras.layers.Layer):
         """Makes the bias, and the projection where sizes differ."""
         self.embedding.build()
         if inputs_shape[-1] != self.embedding.units:
-            self.projection = keras.layers.Dense(self.embedding.units, name="projection")
+            self.projection = keras.layers.Dense(
+                self.embedding.units, name="projection", dtype=self.dtype_policy
+            )
             self.projection.build(inputs_shape)
         self.bias = self.add_weight(
             shape=(self.embedding.vocabulary_size,), initializer="zeros", name="bias"

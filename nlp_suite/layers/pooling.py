@@ -50,8 +50,11 @@ class Pooling(MaskedLayer):
         """Makes the weights that attention needs."""
         if self.kind == "attention":
             features = outputs_shape[-1]
-            self.hidden = keras.layers.Dense(features, activation="tanh", name="hidden")
-            self.energy = keras.layers.Dense(1, use_bias=False, name="energy")
+            policy = self.dtype_policy
+            self.hidden = keras.layers.Dense(
+                features, activation="tanh", name="hidden", dtype=policy
+            )
+            self.energy = keras.layers.Dense(1, use_bias=False, name="energy", dtype=policy)
             self.hidden.build(outputs_shape)
             self.energy.build(outputs_shape)
 

@@ -63,10 +63,11 @@ def rnn(
         )
     options = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
     if layer_norm:
-        layer = keras.layers.RNN(LAYER_NORM_CELLS[cell](units), **options, **kwargs)
+        step = LAYER_NORM_CELLS[cell](units, dtype=kwargs.get("dtype"))
+        layer = keras.layers.RNN(step, **options, **kwargs)
     else:
         layer = CELLS[cell](units, **options, **kwargs)
-    return WeightDrop(layer, weight_drop) if weight_drop else layer
+    return WeightDrop(layer, weight_drop, dtype=layer.dtype_policy) if weight_drop else layer
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")

@@ -89,7 +89,11 @@ class RNNStack(MaskedLayer):
         self.dropout = dropout
         self.residual = residual
         self.bidirectional = bidirectional
-        options: dict[str, Any] = {"layer_norm": layer_norm, "weight_drop": weight_drop}
+        options: dict[str, Any] = {
+            "layer_norm": layer_norm,
+            "weight_drop": weight_drop,
+            "dtype": self.dtype_policy,
+        }
         both_ways = depth - forward_layers if bidirectional else 0
         self.layers = [
             BidirectionalRNN(cell, units, merge=merge, **options)
@@ -98,9 +102,9 @@ class RNNStack(MaskedLayer):
             for level in range(depth)
         ]
         drop = VariationalDropout if variational else keras.layers.Dropout
-        self.dropouts = [drop(dropout) for _ in range(depth + 1)]
+        self.dropouts = [drop(dropout, dtype=self.dtype_policy) for _ in range(depth + 1)]
         self.regularization = ActivationRegularization(
-            activation_regularization, temporal_regularization
+            activation_regularization, temporal_regularization, dtype=self.dtype_policy
         )
         parts = 2 if cell == "lstm" else 1
         self.state_sizes = [
