@@ -112,22 +112,44 @@ class ExportedModel:
         return tuple(self.description["signatures"]["serving_default"]["inputs"])
 
     def predictions(
-        self, examples: Iterable[Example], batch_size: int = 64
+        self,
+        examples: Iterable[Example],
+        batch_size: int = 64,
+        signature: str = "serving_default",
+        **options: float,
     ) -> Iterator[Prediction]:
         """Answers many raw inputs, batch by batch, in their order.
 
         Args:
-            examples: A value for each of `inputs`.
+            examples: A value for each input of the signature.
             batch_size: Examples answered together.
+            signature: One of the export's signatures.
+            **options: Options of the signature that are not to have their default.
 
         Yields:
             The outputs for each example, as plain Python values.
+
+        Raises:
+            UserError: An input is one that the graph refuses, such as an image that is none.
         """
-        predict = self._loaded.signatures["serving_default"]
-        order = self.description["signatures"]["serving_default"]["outputs"]
-        for batch in batches(examples, batch_size, self.inputs):
-            outputs = predict(**batch)
-            yield from readable({name: outputs[name] for name in order})
+        description = self.description["signatures"][signature]
+        chosen = {
+            name: tf.constant(type(default)(options.get(name, default)))
+            for name, default in description["options"].items()
+        }
+        for batch in batches(examples, batch_size, tuple(description["inputs"])):
+            try:
+                outputs = self._loaded.signatures[signature](**batch, **chosen)
+            except tf.errors.InvalidArgumentError as error:
+                raise UserError(_reason(error)) from error
+            yield from readable({name: outputs[name] for name in description["outputs"]})
+
+
+def _reason(error: tf.errors.InvalidArgumentError) -> str:
+    """Finds the line that says why the graph refused an input, among those that say where."""
+    before, _, _ = str(error).partition("\n\t [[")
+    line = before.splitlines()[-1].rpartition("}} ")[2]
+    return line.removeprefix("assertion failed: [").removesuffix("]")
 
 
 def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:
@@ -153,7 +175,7 @@ def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:
     specs = [
         tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.inputs.items()
     ] + [tf.TensorSpec([], value.dtype, name=name) for name, value in defaults.items()]
-    return tf.function(call, input_signature=specs)
+    return tf.function(call, input_signature=specs, autograph=False)
 
 
 def _describe(

@@ -1,0 +1,290 @@
+"""What every folder in tasks/ must fulfil, whoever wrote it.
+
+Each task is made tiny: small layers, few and short examples of its own builtin data, and weights as
+they are drawn.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.export import export
+from nlp_suite.runs import open_run, restore, save_weights
+from nlp_suite.task import Task, batches
+from nlp_suite.text import PAD
+
+ROOT = Path(__file__).parents[1]
+TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
+
+TINY = {
+    "units": 8,
+    "embedding_units": 8,
+    "vocabulary_size": 300,
+    "embeddings": "none",
+    "ngram_buckets": 64,
+    "image_size": 32,
+    "max_length": 5,
+    "beam_width": 2,
+    "dropout": 0.0,
+}
+"""Settings that are made small in each task that has them."""
+
+ALONE = """
+import base64, json, sys
+for name in ("nlp_suite", "tasks", "keras"):
+    sys.modules[name] = None
+import tensorflow as tf
+
+def plain(value):
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+request = json.load(sys.stdin)
+loaded = tf.saved_model.load(request["folder"])
+inputs = {
+    name: tf.constant([base64.b64decode(value) for value in values])
+    for name, values in request["inputs"].items()
+}
+outputs = loaded.signatures["serving_default"](**inputs)
+json.dump({name: plain(values.numpy().tolist()) for name, values in outputs.items()}, sys.stdout)
+"""
+"""A program that can import TensorFlow and nothing of this project, nor Keras."""
+
+HARD_TEXTS = (
+    b"",
+    b" ",
+    "\U0001f642 \u0645\u0631\u062d\u0628\u0627".encode(),
+    b"\xff\xfe",
+    b"a" * 10_000,
+)
+"""Nothing, a blank, emoji and a right-to-left script, invalid UTF-8, and one very long word."""
+
+
+class FewExamples:
+    """The first examples of each split of a data set, their texts cut short."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        self.dataset = dataset
+        self.count = count
+
+    def examples(self, split: str) -> Examples:
+        few = islice(self.dataset.examples(split), self.count)
+        return Examples.of(
+            [{k: v if isinstance(v, bytes) else v[:80] for k, v in e.items()} for e in few]
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny task with a model, and a batch of its test examples."""
+
+    task: Task[Any]
+    model: keras.Model
+    rows: list[Example]
+
+    @cached_property
+    def batch(self) -> dict[str, Any]:
+        (batch,) = batches(self.rows, len(self.rows))
+        return batch
+
+    @property
+    def raw_inputs(self) -> list[Example]:
+        return [self.task.raw_inputs(row) for row in self.rows]
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def case(request: pytest.FixtureRequest) -> Case:
+    keras.utils.set_random_seed(0)
+    task_class = import_module(f"tasks.{request.param}.task").TASK
+    config = task_class.config_class()
+    known = {field.name for field in fields(config)}
+    task = task_class(replace(config, **{k: v for k, v in TINY.items() if k in known}))
+    task.dataset = FewExamples(task.open_dataset(), 64)
+    task.tokenizers = task.learn_tokenizers(task.examples("train"))
+    return Case(task, task.build_model(), list(islice(task.examples("test"), 6)))
+
+
+def dense(value: Any, extra: int = 0) -> Any:
+    """Pads ragged sequences to the longest and `extra` steps more; leaves others as they are."""
+    if not isinstance(value, tf.RaggedTensor):
+        return value
+    return value.to_tensor(PAD, shape=[None, int(value.bounding_shape()[1]) + extra])
+
+
+def padded(inputs: dict[str, Any], extra: int = 0) -> dict[str, Any]:
+    return {name: dense(value, extra) for name, value in inputs.items()}
+
+
+def mean_loss(case: Case, inputs: dict[str, Any], targets: Any) -> Any:
+    losses, weights = case.task.loss(case.model(inputs, training=False), targets)
+    return tf.reduce_sum(losses * weights) / tf.reduce_sum(weights)
+
+
+def assert_same(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    """Compares predictions: texts exactly, numbers to 1e-4."""
+    for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            if np.asarray(value).dtype.kind == "f":
+                np.testing.assert_allclose(value, other[name], atol=1e-4)
+            else:
+                assert value == other[name]
+
+
+def test_the_name_is_the_folders(case: Case) -> None:
+    package = type(case.task).__module__.split(".")
+    assert package == ["tasks", case.task.name, "task"]
+
+
+def test_encode_traces_with_an_unknown_batch_size(case: Case) -> None:
+    spec = {name: tf.TensorSpec([None], tf.string) for name in case.batch}
+    encode = tf.function(case.task.encode, input_signature=[spec])
+    for value in tf.nest.flatten(encode.get_concrete_function().structured_outputs):
+        assert value.shape[0] is None
+    for rows in (1, 3):
+        inputs, targets = encode({name: values[:rows] for name, values in case.batch.items()})
+        for value in (*inputs.values(), targets):
+            assert dense(value).shape[0] == rows
+
+
+def test_no_sequence_is_empty(case: Case) -> None:
+    texts = {f.name for f in case.task.open_dataset().features if f.kind == "text"}
+    blank = {name: "" if name in texts else value for name, value in case.rows[0].items()}
+    inputs, targets = case.task.encode({name: tf.constant([v]) for name, v in blank.items()})
+    for value in (*inputs.values(), targets):
+        if isinstance(value, tf.RaggedTensor):
+            assert int(value.row_lengths()[0]) >= 1
+
+
+def test_logits_are_float32_and_match_the_targets(case: Case) -> None:
+    inputs, targets = case.task.encode(case.batch)
+    logits = case.model(padded(inputs), training=False)
+    assert logits.dtype == tf.float32
+    assert logits.shape[:-1] == dense(targets).shape
+    assert int(tf.reduce_max(dense(targets))) < logits.shape[-1]
+
+
+def test_the_loss_falls_when_one_batch_is_overfitted(case: Case) -> None:
+    inputs, targets = case.task.encode(case.batch)
+    inputs, targets = padded(inputs), dense(targets)
+    weights = case.model.trainable_weights
+    before = [tf.identity(weight) for weight in weights]
+    optimizer = keras.optimizers.Adam(0.02)
+    optimizer.build(weights)
+
+    @tf.function
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = mean_loss(case, inputs, targets)
+        optimizer.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+        return loss
+
+    losses = [float(step()) for _ in range(40)]
+    for weight, value in zip(weights, before, strict=True):
+        weight.assign(value)
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_gradient_reaches_every_weight(case: Case) -> None:
+    inputs, targets = case.task.encode(case.batch)
+    weights = case.model.trainable_weights
+    with tf.GradientTape() as tape:
+        loss = mean_loss(case, padded(inputs), dense(targets))
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    reached = [
+        g is not None and bool(tf.reduce_any(tf.convert_to_tensor(g) != 0)) for g in gradients
+    ]
+    assert [w.path for w, is_reached in zip(weights, reached, strict=True) if not is_reached] == []
+
+
+def test_padding_does_not_change_the_logits(case: Case) -> None:
+    inputs, targets = case.task.encode(case.batch)
+    logits = case.model(padded(inputs), training=False).numpy()
+    longer = case.model(padded(inputs, extra=3), training=False).numpy()
+    real = dense(targets).numpy() != PAD if isinstance(targets, tf.RaggedTensor) else slice(None)
+    window = tuple(slice(size) for size in logits.shape)
+    np.testing.assert_allclose(longer[window][real], logits[real], atol=1e-5)
+
+
+def test_the_company_in_a_batch_does_not_change_a_prediction(case: Case) -> None:
+    together = list(case.task.predictions(case.model, case.raw_inputs))
+    alone = list(case.task.predictions(case.model, case.raw_inputs, batch_size=1))
+    assert_same(together, alone)
+
+
+def test_the_score_has_the_metric_that_is_monitored(case: Case) -> None:
+    if case.task.monitor != "loss":
+        assert case.task.monitor in case.task.score(case.model, case.rows)
+
+
+def test_carrying_the_state_is_like_reading_at_once(case: Case) -> None:
+    if not case.task.carries_state:
+        pytest.skip("reads each example anew")
+    inputs, _ = case.task.encode(case.batch)
+    tokens = tf.reshape(inputs["tokens"].flat_values[:24], [2, 12])
+    at_once = case.model({"tokens": tokens}, training=False)
+    state, parts = case.model.zero_state(2), []
+    for begin in (0, 5):
+        window = {"tokens": tokens[:, begin : begin + 5 if begin == 0 else None]}
+        logits, state = case.model.call_with_state(window, state, training=False)
+        parts.append(logits)
+    np.testing.assert_allclose(tf.concat(parts, axis=1), at_once, atol=1e-5)
+
+
+def test_a_restored_run_predicts_the_same(case: Case, tmp_path: Path) -> None:
+    open_run(case.task, tmp_path, {})
+    save_weights(case.model, tmp_path)
+    task, model = restore(type(case.task), tmp_path)
+    assert_same(
+        list(task.predictions(model, case.raw_inputs)),
+        list(case.task.predictions(case.model, case.raw_inputs)),
+    )
+
+
+def test_the_export_alone_predicts_the_same(case: Case, tmp_path: Path) -> None:
+    folder = export(case.task, case.model, tmp_path)
+    rows = [*case.raw_inputs, *hard_inputs(case)]
+    inputs = {
+        name: [base64.b64encode(as_bytes(row[name])).decode() for row in rows]
+        for name in case.task.serving_inputs
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE],
+        input=json.dumps({"folder": str(folder), "inputs": inputs}),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    columns = json.loads(done.stdout)
+    answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    assert_same(answers, list(case.task.predictions(case.model, rows)))
+
+
+def hard_inputs(case: Case) -> Iterator[Example]:
+    if len(case.task.serving_inputs) == 1 and "image" not in case.task.serving_inputs:
+        (name,) = case.task.serving_inputs
+        yield from ({name: text} for text in HARD_TEXTS)
+
+
+def as_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
