@@ -16,12 +16,12 @@ class Interrupts:
     Example:
         >>> with Interrupts() as interrupts:
         ...     signal.raise_signal(signal.SIGTERM)
-        ...     interrupts.asked
+        ...     interrupts.came
         True
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self._asked = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,6 +38,11 @@ class Interrupts:
     ) -> None:
         self._hand_back()
 
+    @property
+    def came(self) -> bool:
+        """Whether a signal has come."""
+        return bool(self._asked)
+
     def obey(self) -> None:
         """Ends the program if it has been asked to stop.
 
@@ -45,14 +50,14 @@ class Interrupts:
             KeyboardInterrupt: After Ctrl-C.
             SystemExit: After SIGTERM, with the exit code that shells give it.
         """
-        if self.asked == signal.SIGINT:
+        if self._asked == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.asked:
-            raise SystemExit(128 + self.asked)
+        if self._asked:
+            raise SystemExit(128 + self._asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.asked = number
+        self._asked = number
         self._hand_back()
 
     def _hand_back(self) -> None:

@@ -117,7 +117,7 @@ def make_schedule(config: Config, steps: int) -> Rate:
     shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda _: 1.0,
         "plateau": lambda _: 1.0,
-        "inverse_sqrt": lambda step: math.sqrt(max(1, warmup) / max(1, warmup, step)),
+        "inverse_sqrt": lambda step: math.sqrt(max(1, warmup) / max(1, step)),
         "cosine": lambda step: _half_cosine((step - warmup) / max(1, steps - warmup), 1.0, 0.0),
         "one_cycle": lambda step: _one_cycle(step / max(1, steps)),
         "slanted_triangular": lambda step: _slanted_triangular(step / max(1, steps)),
@@ -130,8 +130,8 @@ def make_schedule(config: Config, steps: int) -> Rate:
     has_own_rise = config.schedule in ("one_cycle", "slanted_triangular")
 
     def rate(step: int) -> float:
-        rise = 1.0 if has_own_rise else min(1.0, (step + 1) / max(1, warmup))
-        return config.learning_rate * (rise if rise < 1 else shape(step))
+        is_rising = step < warmup and not has_own_rise
+        return config.learning_rate * ((step + 1) / warmup if is_rising else shape(step))
 
     return rate
 

@@ -285,7 +285,7 @@ class _Steps(keras.callbacks.Callback):
     def _is_time_to_save(self) -> bool:
         loop = self.loop
         passed = time.monotonic() - loop.saved_at
-        return bool(self.interrupts.asked) or passed >= 60 * loop.config.checkpoint_minutes
+        return self.interrupts.came or passed >= 60 * loop.config.checkpoint_minutes
 
     def _speed(self) -> float:
         """Steps a second in this epoch."""
