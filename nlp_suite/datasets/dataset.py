@@ -50,7 +50,7 @@ class Dataset:
     ) -> None:
         self.config = config
         self.features = features
-        self._sources = sources
+        self.sources = sources
         self._split_key = split_key
         self._check = RowCheck(config.max_characters, config.long_rows)
         self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
@@ -84,7 +84,7 @@ class Dataset:
         Returns:
             Counts, lengths, labels, overlaps between splits, images, and the first faults.
         """
-        rows = chain.from_iterable(map(self._checked_rows, self._sources))
+        rows = chain.from_iterable(map(self._checked_rows, self.sources))
         return inspect_rows(rows, self.features, self.config.data, self._cut_notes())
 
     @property
@@ -95,20 +95,20 @@ class Dataset:
         limit = f"{self.config.max_characters:,} characters"
         return [
             *self._cut_notes(),
-            *([f"{shortened:,} rows were cut to {limit}"] if shortened else []),
-            *([f"{self._skipped:,} bad rows were left out"] if self._skipped else []),
+            *([f"rows cut to {limit}: {shortened:,}"] if shortened else []),
+            *([f"bad rows left out: {self._skipped:,}"] if self._skipped else []),
         ]
 
     def _cut_notes(self) -> list[str]:
         return [
             f"{split} is {getattr(self._cut, split):.0%} of train, cut by a hash of each row"
             for split in ("validation", "test")
-            if split not in self._sources
+            if split not in self.sources
         ]
 
     def _checked_rows(self, source: str) -> Iterator[tuple[str, Row] | Fault]:
         """Reads a source: each row with its split, or the fault that stands in its place."""
-        for item in self._sources[source].rows() if source in self._sources else ():
+        for item in self.sources[source].rows() if source in self.sources else ():
             if isinstance(item, Fault):
                 yield item
                 continue
@@ -117,7 +117,7 @@ class Dataset:
             yield row if isinstance(row, Fault) else (self._split_of(source, item), row)
 
     def _source_of(self, split: str) -> str:
-        return split if split in self._sources else "train"
+        return split if split in self.sources else "train"
 
     def _split_of(self, source: str, row: Row) -> str:
         if source != "train":

@@ -9,15 +9,10 @@ from pathlib import PurePosixPath
 from nlp_suite.datasets.files import FORMATS, Convert, ParallelFiles, TextFile, format_of
 from nlp_suite.datasets.places import Place
 from nlp_suite.datasets.rows import Fault, Feature, Row, Source
+from nlp_suite.datasets.splits import SPLIT_NAMES
 from nlp_suite.errors import UserError
 
 Sources = Mapping[str, Source]
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test",),
-}
-"""For each split the names under which data sets hold it."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
+from nlp_suite.datasets.splits import SPLIT_NAMES
+
 
 class Place(Protocol):
     """Something that holds files by name."""
@@ -57,7 +59,9 @@ class Folder:
 
 @dataclass(frozen=True)
 class Archive:
-    """An uncompressed tar archive, indexed once; a single folder at its top is entered.
+    """An uncompressed tar archive, indexed once.
+
+    A single folder at its top, unless it is that of a split, counts as wrapping.
 
     Files are read by their position, each through a handle of its own, so an archive can be read
     by several threads and processes.
@@ -73,8 +77,9 @@ class Archive:
         """By file name its first byte's position and its size, both in bytes."""
         with tarfile.open(self.path, "r:") as archive:
             members = {m.name.removeprefix("./"): m for m in archive if m.isreg()}
-        tops = {PurePosixPath(name).parts[0] for name in members}
-        top = f"{tops.pop()}/" if len(tops) == 1 and not any("/" not in n for n in members) else ""
+        tops = {name.partition("/")[0] for name in members}
+        wrapping = tops.difference(members, *SPLIT_NAMES.values())
+        top = f"{wrapping.pop()}/" if wrapping == tops and len(tops) == 1 else ""
         return {name.removeprefix(top): (m.offset_data, m.size) for name, m in members.items()}
 
     def glob(self, pattern: str) -> list[str]:

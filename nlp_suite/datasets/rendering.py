@@ -79,7 +79,7 @@ def _image_rows(report: Report, feature: str) -> Iterator[Cells]:
 
 def _lists(report: Report) -> Iterator[str]:
     shortened = sum(split.shortened for split in report.splits.values())
-    notes = [*report.notes, *([f"{_count(shortened)} rows were cut short"] if shortened else [])]
+    notes = [*report.notes, *([f"rows cut short: {_count(shortened)}"] if shortened else [])]
     if notes:
         yield "\n".join(notes)
     if report.problems:

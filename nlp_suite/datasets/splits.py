@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 from nlp_suite.datasets.rows import Image, Row
 
-SPLITS = ("train", "validation", "test")
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+"""By split the names under which data sets hold it."""
+SPLITS = tuple(SPLIT_NAMES)
 SplitKey = Callable[[Mapping[str, str]], str]
 """From a row's values, images as their names, to the text whose hash decides the row's split."""
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from nlp_suite.datasets.layouts import SPLIT_NAMES
 from nlp_suite.datasets.paragraphs import paragraphs
 from nlp_suite.datasets.rows import Fault, Feature, Image, Row, Source, Value, unfold
+from nlp_suite.datasets.splits import SPLIT_NAMES
 from nlp_suite.errors import UserError
 
 

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reading import ENGLISH, GERMAN, LABEL, REVIEWS, TEXT, every_row, examples, opened, refusal
+
+from nlp_suite.datasets import Feature
+from nlp_suite.datasets.rows import Fault, Row
+
+Write = Callable[[str, str | bytes], Path]
+MANY = "".join(f"review {n}\t{'good' if n % 2 else 'bad'}\n" for n in range(200))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write_file
+
+
+def read(
+    path: Path, features: tuple[Feature, ...] = REVIEWS
+) -> list[tuple[int, dict[str, str]] | str]:
+    """The rows as (line, values), the faults as text without the folder."""
+    found = every_row(opened(path, features))
+    return [
+        (row.line, row.texts) if isinstance(row, Row) else str(row).removeprefix(f"{path.parent}/")
+        for row in found
+    ]
+
+
+def test_a_tsv_is_read_by_the_names_in_its_header(write: Write) -> None:
+    path = write("a.tsv", 'id\tlabel\ttext\n1\tgood\tI like "it"\n2\tbad\tboring, long\n')
+    assert read(path) == [
+        (2, {"text": 'I like "it"', "label": "good"}),
+        (3, {"text": "boring, long", "label": "bad"}),
+    ]
+
+
+def test_aliases_and_capitals_name_a_column_too(write: Write) -> None:
+    path = write("a.tsv", "Review\tSENTIMENT\nfine\tgood\n")
+    assert read(path) == [(2, {"text": "fine", "label": "good"})]
+
+
+def test_the_own_name_of_a_feature_comes_before_its_aliases(write: Write) -> None:
+    path = write("a.tsv", "sentence\ttext\tlabel\nalias\tname\tgood\n")
+    assert read(path) == [(2, {"text": "name", "label": "good"})]
+
+
+def test_a_quoted_csv_cell_holds_commas_quotes_and_line_breaks(write: Write) -> None:
+    path = write("a.csv", 'text,label\n"one, ""two""\nthree",good\nfour,bad\n')
+    assert read(path) == [
+        (2, {"text": 'one, "two"\nthree', "label": "good"}),
+        (4, {"text": "four", "label": "bad"}),
+    ]
+
+
+def test_jsonl_is_read_by_its_keys_and_numbers_serve_as_labels(write: Write) -> None:
+    path = write("a.jsonl", '{"text": "fine \\u00e9", "label": 1}\n\n{"label": 0, "text": "b"}\n')
+    assert read(path) == [
+        (1, {"text": "fine é", "label": "1"}),
+        (3, {"text": "b", "label": "0"}),
+    ]
+
+
+def test_a_text_file_without_blank_lines_has_a_row_a_line(write: Write) -> None:
+    path = write("a.txt", "one\ntwo\n\n\n")
+    assert read(path, (TEXT,)) == [(1, {"text": "one"}), (2, {"text": "two"})]
+
+
+def test_a_text_file_with_blank_lines_has_a_row_a_paragraph(write: Write) -> None:
+    path = write("a.txt", "\nIt is a truth\nuniversally acknowledged\n \n\nthat a man\n")
+    assert read(path, (TEXT,)) == [
+        (2, {"text": "It is a truth universally acknowledged"}),
+        (6, {"text": "that a man"}),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.txt"])
+def test_a_gzipped_file_reads_as_the_plain_one(write: Write, name: str) -> None:
+    content = '{"text": "a"}\n' if name == "a.jsonl" else "text\na\n"
+    plain = read(write(name, content), (TEXT,))
+    assert read(write(f"{name}.gz", gzip.compress(content.encode())), (TEXT,)) == plain
+    assert plain
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_not_text(write: Write) -> None:
+    path = write("a.tsv", b"\xef\xbb\xbftext\tlabel\r\nfine\tgood\r\n")
+    assert read(path) == [(2, {"text": "fine", "label": "good"})]
+
+
+def test_a_missing_column_is_named_with_what_is_there(write: Write) -> None:
+    path = write("a.tsv", "body\tlabel\nfine\tgood\n")
+    assert read(path) == [
+        "a.tsv:1: expected a column `text` (or sentence, review), found 'body, label'"
+    ]
+
+
+def test_a_missing_key_is_a_fault_of_its_line_alone(write: Write) -> None:
+    path = write(
+        "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}\n{"text": "c", "label": "y"}'
+    )
+    assert [row if isinstance(row, str) else row[0] for row in read(path)] == [
+        1,
+        "a.jsonl:2: expected a column `label` (or sentiment), found 'text'",
+        3,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("a.tsv", "text\tlabel\na\tb\tc\n", "2: expected 2 columns, found 3"),
+        ("a.csv", "text,label\na\n", "2: expected 2 columns, found 1"),
+        (
+            "a.csv",
+            'text,label\n"a,b\n',
+            "2: expected quoted cells that end, found unexpected end of data",
+        ),
+        ("a.jsonl", "[1]\n", "1: expected a JSON object, found '[1]'"),
+        (
+            "a.jsonl",
+            '{"text": 3, "label": "x"}\n',
+            "1: expected `text` to be a text, found '3'",
+        ),
+        (
+            "a.jsonl",
+            '{"text": [], "label": "x"}\n',
+            "1: expected `text` to be a text, found '[]'",
+        ),
+        ("a.tsv", "", "1: expected at least one row, found none"),
+        ("a.tsv", "text\tlabel\n", "1: expected at least one row, found none"),
+        (
+            "a.tsv",
+            "text\tlabel\na\tb".encode("utf-16"),
+            "1: expected text in UTF-8, found a byte order mark of UTF-16",
+        ),
+        (
+            "a.txt",
+            "some text",
+            "1: expected columns `text`, `label` in a .tsv, .csv or .jsonl, found running text",
+        ),
+        (
+            "a.tsv.gz",
+            b"text\tlabel\na\tb",
+            "1: expected a whole gzip file, found Not a gzipped file (b'te')",
+        ),
+    ],
+)
+def test_a_fault_names_the_file_the_line_and_what_was_expected(
+    write: Write, name: str, content: str | bytes, fault: str
+) -> None:
+    assert read(write(name, content)) == [f"{name}:{fault}"]
+
+
+def test_an_unparsable_line_is_shown_and_the_next_one_is_read(write: Write) -> None:
+    broken, whole = read(write("a.jsonl", '{"text":\n{"text": "b"}\n'), (TEXT,))
+    assert broken == (
+        "a.jsonl:1: expected a JSON object, found '{\"text\":' "
+        "(Expecting value: line 1 column 9 (char 8))"
+    )
+    assert whole == (2, {"text": "b"})
+
+
+def test_a_gzip_file_cut_short_gives_its_first_rows_and_a_fault(write: Write) -> None:
+    lines = "text\n" + "".join(f"line {n * n}\n" for n in range(20_000))
+    rows = read(write("a.tsv.gz", gzip.compress(lines.encode())[:-200]), (TEXT,))
+    assert rows[0] == (2, {"text": "line 0"})
+    assert f"a.tsv.gz:{len(rows) + 1}: expected a whole gzip file" in str(rows[-1])
+    assert 1000 < len(rows) < 20_000
+
+
+def test_a_byte_that_is_not_utf_8_is_named(write: Write) -> None:
+    path = write("a.tsv", b"text\tlabel\nfine\tgood\ncaf\xe9\tbad\n" + MANY.encode())
+    message = refusal(opened(path, REVIEWS))
+    assert f"{path}:3: expected `text` in UTF-8, found the byte 0xe9 after 3 characters." in message
+
+
+def test_half_a_surrogate_pair_in_json_is_named(write: Write) -> None:
+    path = write("a.jsonl", '{"text": "a\\ud800"}\n')
+    assert "expected `text` in UTF-8, found the half pair U+D800" in refusal(opened(path, (TEXT,)))
+
+
+def test_a_nul_byte_is_named(write: Write) -> None:
+    path = write("a.txt", "ab\0c\n")
+    assert "a.txt:1: expected `text` to be text, found a NUL byte after 2 characters" in refusal(
+        opened(path, (TEXT,))
+    )
+
+
+def test_an_empty_cell_is_refused(write: Write) -> None:
+    path = write("a.tsv", "text\tlabel\nfine\tgood\n \tbad\n" + MANY)
+    assert "a.tsv:3: expected `text` to hold text, found none" in refusal(opened(path, REVIEWS))
+
+
+def test_blank_lines_of_a_table_are_no_rows(write: Write) -> None:
+    path = write("a.csv", "text,label\n\nfine,good\n\n,\n")
+    assert read(path) == [(3, {"text": "fine", "label": "good"})]
+
+
+def test_a_text_that_is_too_long_is_cut_and_counted(write: Write) -> None:
+    long = write("a.tsv", f"text\tlabel\n{'x' * 300}\tgood\n{MANY}")
+    dataset = opened(long, REVIEWS, max_characters=100)
+    assert {"text": "x" * 100, "label": "good"} in examples(dataset)
+    assert "rows cut to 100 characters: 1" in dataset.notes
+
+
+def test_a_text_that_is_too_long_is_refused_when_asked(write: Write) -> None:
+    long = write("a.tsv", f"text\tlabel\n{'x' * 300}\tgood\n{MANY}")
+    message = refusal(opened(long, REVIEWS, max_characters=100, long_rows="refuse"))
+    assert "a.tsv:2: expected at most 100 characters in `text`, found 300" in message
+
+
+def test_cutting_texts_moves_no_row_to_another_split(write: Write) -> None:
+    path = write("a.tsv", f"text\tlabel\n{MANY}")
+    whole, short = opened(path, REVIEWS), opened(path, REVIEWS, max_characters=9)
+    for split in ("train", "validation", "test"):
+        assert [e["text"][:9] for e in whole.examples(split)] == [
+            e["text"] for e in short.examples(split)
+        ]
+
+
+def test_bad_rows_are_left_out_and_counted_when_asked(write: Write) -> None:
+    path = write("a.tsv", f"text\tlabel\n\tbad\nonly one\n{MANY}")
+    assert "or leave such rows out with --bad-rows skip" in refusal(opened(path, REVIEWS))
+    dataset = opened(path, REVIEWS, bad_rows="skip")
+    assert len(examples(dataset)) == 200
+    assert "bad rows left out: 2" in dataset.notes
+
+
+def test_a_file_that_cannot_be_read_on_is_refused_in_any_case(write: Write) -> None:
+    path = write("a.tsv", f"body\tlabel\n{MANY}")
+    message = refusal(opened(path, REVIEWS, bad_rows="skip"))
+    assert "a column `text`" in message
+    assert "skip" not in message
+
+
+def test_one_label_alone_is_refused(write: Write) -> None:
+    path = write("a.tsv", f"text\tlabel\n{MANY.replace('bad', 'good')}")
+    message = refusal(opened(path, REVIEWS))
+    assert "at least two labels to tell apart, found only 'good'" in message
+
+
+def test_a_split_without_rows_is_refused(write: Write) -> None:
+    path = write("a.tsv", "text\tlabel\na\tgood\nb\tbad\n")
+    assert "the validation split at least one row, found none" in refusal(opened(path, REVIEWS))
+
+
+def test_an_unknown_split_is_refused(write: Write) -> None:
+    path = write("a.tsv", f"text\tlabel\n{MANY}")
+    assert "Received: split=dev" in refusal(opened(path, REVIEWS), "dev")
+
+
+def test_examples_are_read_anew_and_know_their_number(write: Write) -> None:
+    train = opened(write("a.tsv", f"text\tlabel\n{MANY}"), REVIEWS).examples("train")
+    assert list(train) == list(train)
+    assert len(train) == len(list(train))
+
+
+def test_a_list_of_texts_in_json_stands_for_one_row_each(write: Write) -> None:
+    path = write("a.jsonl", '{"en": "a cat", "de": ["eine Katze", "ein Kater"]}\n')
+    assert read(path, (ENGLISH, GERMAN)) == [
+        (1, {"en": "a cat", "de": "eine Katze"}),
+        (1, {"en": "a cat", "de": "ein Kater"}),
+    ]
+
+
+def test_a_fault_on_a_quoted_cell_does_not_stop_a_csv(write: Write) -> None:
+    path = write("a.csv", 'text,label\n"a"b,good\nc,bad\n')
+    fault, row = every_row(opened(path, (TEXT, LABEL)))
+    assert isinstance(fault, Fault)
+    assert isinstance(row, Row)
+    assert (fault.line, row.line) == (2, 3)
