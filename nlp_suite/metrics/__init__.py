@@ -7,12 +7,18 @@ shares, accuracies and F1 from 0 to 1.
 from __future__ import annotations
 
 from nlp_suite.metrics.captions import captioning
-from nlp_suite.metrics.classes import calibration, classification, confusion_matrix
+from nlp_suite.metrics.classes import (
+    Calibration,
+    calibration,
+    classification,
+    confusion_matrix,
+)
 from nlp_suite.metrics.language_models import language_modeling
 from nlp_suite.metrics.significance import paired_bootstrap
 from nlp_suite.metrics.translations import bleu_statistics, signatures, translation
 
 __all__ = [
+    "Calibration",
     "bleu_statistics",
     "calibration",
     "captioning",
