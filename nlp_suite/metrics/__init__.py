@@ -15,10 +15,11 @@ from nlp_suite.metrics.classes import (
 )
 from nlp_suite.metrics.language_models import language_modeling
 from nlp_suite.metrics.significance import paired_bootstrap
-from nlp_suite.metrics.translations import bleu_statistics, signatures, translation
+from nlp_suite.metrics.translations import bleu_of, bleu_statistics, signatures, translation
 
 __all__ = [
     "Calibration",
+    "bleu_of",
     "bleu_statistics",
     "calibration",
     "captioning",
