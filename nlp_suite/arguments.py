@@ -30,7 +30,8 @@ class Argument:
         type: What its value must be; a positional `list[str]` takes all that are left.
         default: The value when it is not given.
         help: One sentence.
-        group: Heading under which the help lists it.
+        owner: The configuration class that first declares it; its docstring heads the flags in the
+            help.
         positional: Whether it is known by its place.
     """
 
@@ -38,8 +39,15 @@ class Argument:
     type: Any
     default: Any
     help: str
-    group: str = "command"
+    owner: type = object
     positional: bool = False
+
+    @property
+    def group(self) -> str:
+        """The heading under which the help lists it."""
+        if self.owner is object:
+            return "command"
+        return (self.owner.__doc__ or "").partition("\n")[0].rstrip(".")
 
     @property
     def spelling(self) -> str:
@@ -74,9 +82,8 @@ def config_arguments(config_class: type[Config]) -> list[Argument]:
     arguments = []
     for field in fields(config_class):
         owner = next(cls for cls in lineage if field.name in cls.__annotations__)
-        group = (owner.__doc__ or owner.__name__).partition("\n")[0].rstrip(".")
         text = " ".join((helps.get(field.name) or "").split())
-        arguments.append(Argument(field.name, hints[field.name], field.default, text, group))
+        arguments.append(Argument(field.name, hints[field.name], field.default, text, owner))
     return arguments
 
 

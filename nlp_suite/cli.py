@@ -6,14 +6,20 @@ so `--help` answers at once.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from nlp_suite.arguments import Argument, closest, parse_arguments
-from nlp_suite.console import INPUT, batch_size, import_tensorflow, print_json_lines, raw_examples
+from nlp_suite.console import (
+    INPUT,
+    batch_size,
+    import_tensorflow,
+    orderly_exit,
+    print_json_lines,
+    raw_examples,
+)
 from nlp_suite.errors import UserError
 from nlp_suite.verbs import TASK_VERBS, Application
 
@@ -95,18 +101,9 @@ def _run(
     argv: Sequence[str] | None,
     *context: Application,
 ) -> NoReturn:
-    """Picks the verb, runs it, and turns what went wrong into a line and an exit code."""
-    try:
+    """Picks the verb, runs it and ends the process."""
+    with orderly_exit():
         _dispatch(command, summary, verbs, sys.argv[1:] if argv is None else argv, *context)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 

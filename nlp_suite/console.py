@@ -1,4 +1,4 @@
-"""What commands read and write: raw inputs, JSON lines, tables, progress, and a quiet stderr."""
+"""What commands read and write: raw inputs, JSON lines, tables, progress, errors."""
 
 from __future__ import annotations
 
@@ -95,14 +95,34 @@ def with_progress(items: Iterable[Item], label: str, total: int) -> Iterator[Ite
     yield from track(items, label, total, console=Console(stderr=True), transient=True)
 
 
+@contextmanager
+def orderly_exit() -> Iterator[None]:
+    """Turns what ends a command into one line on stderr and an exit code.
+
+    Raises:
+        SystemExit: With 2 when the user can put something right, with 130 on Ctrl-C. A fault of the
+            program keeps its traceback.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def import_tensorflow() -> None:
     """Imports TensorFlow without the lines about processors that it writes from C++.
 
     Most come before its own log level counts. What goes wrong raises an exception all the same, and
     who sets TF_CPP_MIN_LOG_LEVEL=0 sees every line.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
         with _silent_stderr():
             import tensorflow as tf
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nlp_suite.arguments import Argument, config_arguments, parse_arguments
-from nlp_suite.config import Config, DecodingConfig
+from nlp_suite.config import Config, DataConfig, DecodingConfig
 from nlp_suite.console import (
     INPUT,
     batch_size,
@@ -74,15 +74,20 @@ class Application:
             "run_dir", Path, Path("saved_models", self.name, "run"), "Folder of the run."
         )
 
-    def overrides(self, *names: str) -> list[Argument]:
-        """The flags that change a run's settings: those named and those of decoding."""
-        if issubclass(self.config_class, DecodingConfig):
-            names += tuple(field.name for field in fields(DecodingConfig))
+    @property
+    def data_flags(self) -> list[Argument]:
+        """The flags that say what data is read, and how."""
         return [
-            replace(flag, default=None, help=f"{flag.help} (default: as trained)")
+            flag
             for flag in config_arguments(self.config_class)
-            if flag.name in names
+            if issubclass(flag.owner, DataConfig) and not issubclass(flag.owner, Config)
         ]
+
+    @property
+    def decoding_flags(self) -> list[Argument]:
+        """The flags that say how text is generated; none for a task that generates none."""
+        flags = config_arguments(self.config_class)
+        return [flag for flag in flags if issubclass(flag.owner, DecodingConfig)]
 
     def restore(self, run_dir: Path, settings: Mapping[str, Any]) -> tuple[Task[Any], keras.Model]:
         """Restores the run, with the settings that were given in place of the run's own."""
@@ -108,6 +113,9 @@ def train(app: Application, command: str, argv: Sequence[str]) -> None:
     values = parse_arguments(command, train.__doc__, flags, argv, config_file=True)
     run_dir = values.pop("run_dir")
     task = app.task_class(app.config_class(**values))
+    task.examples("train")  # checks every row before anything long begins
+    for note in task.dataset.notes:
+        print(note, file=sys.stderr)
 
     from nlp_suite.training import train as train_task
 
@@ -126,7 +134,7 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
         app.run_dir,
         Argument("split", split, "test", "Which part of the data."),
         Argument("baseline", bool, False, "Measure the simple models to beat, too."),
-        *app.overrides("data"),
+        *as_trained(app.data_flags + app.decoding_flags),
     ]
     values = parse_arguments(command, evaluate.__doc__, flags, argv)
     run_dir, part, baseline = (values.pop(name) for name in ("run_dir", "split", "baseline"))
@@ -145,7 +153,7 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
 
 def predict(app: Application, command: str, argv: Sequence[str]) -> None:
     """Answers each input, or each line of stdin, with one JSON object a line."""
-    flags = [app.run_dir, *app.overrides(), INPUT]
+    flags = [app.run_dir, *as_trained(app.decoding_flags), INPUT]
     values = parse_arguments(command, predict.__doc__, flags, argv)
     arguments, run_dir = values.pop("input"), values.pop("run_dir")
     task, model = app.restore(run_dir, values)
@@ -156,7 +164,7 @@ def predict(app: Application, command: str, argv: Sequence[str]) -> None:
 def export(app: Application, command: str, argv: Sequence[str]) -> None:
     """Writes a run as a SavedModel that needs TensorFlow alone; prints its folder."""
     to = Argument("to", Path, Path("saved_models", app.name, "exported"), "Folder of the versions.")
-    flags = [app.run_dir, to, *app.overrides()]
+    flags = [app.run_dir, to, *as_trained(app.decoding_flags)]
     values = parse_arguments(command, export.__doc__, flags, argv)
     run_dir, folder = values.pop("run_dir"), values.pop("to")
     task, model = app.restore(run_dir, values)
@@ -169,10 +177,14 @@ def export(app: Application, command: str, argv: Sequence[str]) -> None:
 
 
 def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
-    """Shows the data that `train` would read with the same flags, and its bad rows."""
-    flags = config_arguments(app.config_class)
-    values = parse_arguments(command, inspect.__doc__, flags, argv, config_file=True)
+    """Shows what is in the data: counts, lengths, labels, overlaps between splits, bad rows."""
+    values = parse_arguments(command, inspect.__doc__, app.data_flags, argv)
     print(app.task_class(app.config_class(**values)).dataset.inspect())
+
+
+def as_trained(flags: list[Argument]) -> list[Argument]:
+    """Makes flags that change a run's settings only where they are given."""
+    return [replace(f, default=None, help=f"{f.help} (default: as trained)") for f in flags]
 
 
 def _side_by_side(example: Example, outcome: Prediction) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def test_help_groups_flags_by_where_their_fields_come_from(
     assert ended.value.code == 0
     headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings[1:] == [
+        "Which data is read, and how strictly:",
         "What every task has: its data and how it is trained:",
         "The recurrent network of a task:",
         "How a garden is kept:",

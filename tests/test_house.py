@@ -25,7 +25,7 @@ ROOMS = (
     "training checkpoints encoded feed interrupts optimization progress runs step validation "
     "watching",
     "export serving",
-    "arguments console verbs cli demo",
+    "arguments console verbs cli standalone demo",
 )
 """From left to right: a room imports from its own place and from those before it."""
 

@@ -29,7 +29,7 @@ class Toy(Task[ToyConfig]):
         """Opens sentences with their labels."""
         features = (Feature("text", "text"), Feature("label", "label"))
         builtin = Builtin(Path(__file__).parent / "data")
-        return open_dataset(self.config.data, features=features, builtin=builtin)
+        return open_dataset(self.config, features=features, builtin=builtin)
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the words and the labels."""
