@@ -78,7 +78,9 @@ def _decode(content: tf.Tensor) -> tf.Tensor:
         width, height = _number(data, 16, 4), _number(data, 20, 4)
     elif _begins_with(content, JPEG):
         scans = tf.math.count_nonzero((data[:-1] == JPEG_SCAN[0]) & (data[1:] == JPEG_SCAN[1]))
-        content = _require(content, scans <= MAX_SCANS, f"of at most {MAX_SCANS} scans", scans, "")
+        content = _require(
+            content, scans <= MAX_SCANS, f"of at most {MAX_SCANS} scans", scans, "scans"
+        )
         width, height = _jpeg_size(data)
     elif _begins_with(content, BMP):
         width, height = _bmp_size(data)
@@ -87,7 +89,9 @@ def _decode(content: tf.Tensor) -> tf.Tensor:
         content = tf.strings.substr(content, 0, end) + ";"
     pixels = tf.cast(width, tf.int64) * tf.cast(height, tf.int64)
     within = (width > 0) & (height > 0) & (pixels <= MAX_PIXELS)
-    content = _require(content, within, f"whole and of at most {MAX_PIXELS} pixels", pixels, "")
+    content = _require(
+        content, within, f"whole and of at most {MAX_PIXELS} pixels", pixels, "pixels"
+    )
     image = tf.io.decode_image(content, expand_animations=False)
     image.set_shape([None, None, None])
     if _begins_with(content, BMP):
