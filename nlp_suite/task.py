@@ -74,6 +74,7 @@ class Task(ABC, Generic[ConfigT]):
     def __init__(self, config: ConfigT, tokenizers: Mapping[str, Tokenizer] | None = None) -> None:
         self.config = config
         self.tokenizers: dict[str, Tokenizer] = dict(tokenizers or {})
+        self._trace: tuple[keras.Model | None, ConfigT | None, Any] = (None, None, None)
 
     @abstractmethod
     def open_dataset(self) -> Dataset:
@@ -184,11 +185,21 @@ class Task(ABC, Generic[ConfigT]):
         Yields:
             For each example the outputs of `predict`, strings decoded, as plain Python values.
         """
-        predict = tf.function(
-            lambda inputs: self.predict(model, inputs), input_signature=[dict(self.serving_inputs)]
-        )
+        predict = self._traced_predict(model)
         for batch in batches(examples, batch_size, tuple(self.serving_inputs)):
             yield from readable(predict(batch))
+
+    def _traced_predict(self, model: keras.Model) -> Any:
+        """Traces `predict` anew only for another model or other settings: beams take seconds."""
+        known_model, known_config, predict = self._trace
+        if known_model is not model or known_config is not self.config:
+            predict = tf.function(
+                lambda inputs: self.predict(model, inputs),
+                input_signature=[dict(self.serving_inputs)],
+                autograph=False,
+            )
+            self._trace = (model, self.config, predict)
+        return predict
 
     def raw_inputs(self, example: Example) -> Example:
         """Picks from a raw example what `predict` reads: the features named in `serving_inputs`."""

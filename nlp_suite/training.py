@@ -25,6 +25,7 @@ from nlp_suite.errors import UserError
 from nlp_suite.feed import Feeds, StreamFeed, make_feeds
 from nlp_suite.interrupts import Interrupts
 from nlp_suite.optimization import make_schedule
+from nlp_suite.plots import learning_curves
 from nlp_suite.progress import Progress
 from nlp_suite.runs import WEIGHTS, Run, open_run, save_summary, save_weights, trained_precision
 from nlp_suite.step import Learner
@@ -288,8 +289,12 @@ class _Steps(keras.callbacks.Callback):
         return self.interrupts.came or passed >= 60 * loop.config.checkpoint_minutes
 
     def _speed(self) -> float:
-        """Steps a second in this epoch."""
-        return (self.loop.progress.step - self.first) / (time.monotonic() - self.began)
+        """Steps a second in this epoch, without the first, which traces the graph."""
+        done = self.loop.progress.step - self.first
+        if done == 1:
+            self.traced = time.monotonic()
+            return 1 / (self.traced - self.began)
+        return (done - 1) / (time.monotonic() - self.traced)
 
 
 def _finish(task: Task[Any], run_dir: Path, watch: Watch, progress: Progress, reason: str) -> Run:
@@ -305,6 +310,7 @@ def _finish(task: Task[Any], run_dir: Path, watch: Watch, progress: Progress, re
         best={name: value for name, value in best.items() if name.startswith("val_")},
     )
     save_summary(run)
+    learning_curves(run_dir / "history.csv", task.monitor, run_dir / "learning_curves.png")
     shutil.rmtree(run_dir / "encoded", ignore_errors=True)
     watch.say(
         f"{reason}; the best {task.monitor} is {progress.best:.4g}, after epoch "

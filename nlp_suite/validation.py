@@ -52,6 +52,7 @@ def sample_size(learner: Learner, examples: Examples) -> int:
         All of them when there is time enough, else a power of two, so that a machine that is busy
         for a moment does not make another run of this one.
     """
+    _score(learner, examples, 1)  # traces the graph
     began = time.monotonic()
     _score(learner, examples, PILOT)
     affordable = PILOT * learner.config.score_seconds / (time.monotonic() - began)
