@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from nlp_suite.config import GenerationConfig
-from nlp_suite.decoding import Hypotheses, beam_search, greedy, sample, score
+from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
 from nlp_suite.task import Signature, Task, Tensors
 from nlp_suite.text import Tokenizer, with_eos
 
@@ -73,12 +73,22 @@ class GeneratingTask(Task[ConfigT]):
         """
         hypotheses = self.generate(model, inputs)
         answers = {
-            "text": self.writer.decode(hypotheses.tokens),
+            "text": self.texts(hypotheses, inputs),
             "log_probability": hypotheses.log_probability,
         }
         if self.config.n_best > 1:
             return answers
         return {name: values[:, 0] for name, values in answers.items()}
+
+    def texts(self, hypotheses: Hypotheses, inputs: Tensors) -> Any:
+        """Reads hypotheses back, string [batch, n].
+
+        Args:
+            hypotheses: What was written.
+            inputs: The raw tensors it was written for.
+        """
+        del inputs
+        return self.writer.decode(hypotheses.tokens)
 
     def generate(self, model: keras.Model, inputs: Tensors) -> Hypotheses:
         """Writes token ids for each input, in the way that the settings name.
@@ -94,10 +104,8 @@ class GeneratingTask(Task[ConfigT]):
         if config.decode == "beam":
             return self._beam(model, start, {"n_best": config.n_best})
         if config.decode == "sample":
-            return self._sample(model, start, {"seed": config.seed, "samples": config.n_best})
-        return greedy(
-            model.step, **start._asdict(), **self._rules(), max_length=config.max_length
-        )
+            return self._sample(model, start, {"samples": config.n_best})
+        return greedy(model.step, **start._asdict(), **self._rules(), max_length=config.max_length)
 
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
         """Says how an exported model can be called.
@@ -114,11 +122,12 @@ class GeneratingTask(Task[ConfigT]):
         def beam(**arguments: Any) -> Tensors:
             inputs, options = self._split(arguments)
             options["beam_width"] = tf.clip_by_value(options["beam_width"], 1, MAX_BEAM_WIDTH)
-            return self._attentive(self._beam(model, self.start(model, inputs), options))
+            return self._attentive(self._beam(model, self.start(model, inputs), options), inputs)
 
         def sampled(**arguments: Any) -> Tensors:
             inputs, options = self._split(arguments)
-            return self._attentive(self._sample(model, self.start(model, inputs), options))
+            options["samples"] = tf.clip_by_value(options["samples"], 1, MAX_BEAM_WIDTH)
+            return self._attentive(self._sample(model, self.start(model, inputs), options), inputs)
 
         def scored(target: Any, **inputs: Any) -> Tensors:
             return {"log_probability": self.log_probability(model, inputs, target)}
@@ -140,7 +149,7 @@ class GeneratingTask(Task[ConfigT]):
                 sampled,
                 self.serving_inputs,
                 {
-                    "seed": config.seed,
+                    "seed": config.sampling_seed,
                     "samples": config.n_best,
                     "max_length": config.max_length,
                     "temperature": config.temperature,
@@ -173,22 +182,27 @@ class GeneratingTask(Task[ConfigT]):
         return tf.reduce_sum(tf.where(follows, both, 0.0), axis=1)
 
     def _beam(self, model: keras.Model, start: Start, options: Mapping[str, Any]) -> Hypotheses:
-        defaults = {
+        defaults: dict[str, Any] = {
             "beam_width": self.config.beam_width,
             "max_length": self.config.max_length,
             "length_penalty": self.config.length_penalty,
             "coverage_penalty": self.config.coverage_penalty,
+            "groups": self.config.beam_groups,
+            "diversity_penalty": self.config.diversity_penalty,
         }
-        return beam_search(model.step, **start._asdict(), **self._rules(), **defaults | options)
+        return beam_search(
+            model.step, **start._asdict(), **self._rules(), **{**defaults, **options}
+        )
 
     def _sample(self, model: keras.Model, start: Start, options: Mapping[str, Any]) -> Hypotheses:
-        defaults = {
+        defaults: dict[str, Any] = {
+            "seed": self.config.sampling_seed,
             "max_length": self.config.max_length,
             "temperature": self.config.temperature,
             "top_k": self.config.top_k,
             "top_p": self.config.top_p,
         }
-        return sample(model.step, **start._asdict(), **self._rules(), **defaults | options)
+        return sample(model.step, **start._asdict(), **self._rules(), **{**defaults, **options})
 
     def _rules(self) -> dict[str, Any]:
         """What every way of decoding keeps to."""
@@ -204,13 +218,14 @@ class GeneratingTask(Task[ConfigT]):
         options["max_length"] = tf.clip_by_value(options["max_length"], 1, MAX_LENGTH)
         return inputs, options
 
-    def _attentive(self, hypotheses: Hypotheses) -> Tensors:
+    def _attentive(self, hypotheses: Hypotheses, inputs: Tensors) -> Tensors:
         """All that is known of the hypotheses: texts, pieces, and what each piece attended to."""
         answers = {
-            "text": self.writer.decode(hypotheses.tokens),
+            "text": self.texts(hypotheses, inputs),
             "log_probability": hypotheses.log_probability,
             "tokens": hypotheses.tokens,
         }
         if hypotheses.attention is not None:
             answers["attention"] = hypotheses.attention
+            answers["alignment"] = align(hypotheses.attention)
         return answers

@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nlp_suite.decoding import Hypotheses, beam_search, ensemble, greedy, sample, score
-from nlp_suite.specials import BOS, EOS, PAD
+from nlp_suite.decoding import (
+    Hypotheses,
+    align,
+    attended_words,
+    beam_search,
+    ensemble,
+    greedy,
+    sample,
+    score,
+)
+from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
+from nlp_suite.text import WordTokenizer
 
 VOCABULARY, UNITS, BATCH, MAX_LENGTH = 7, 5, 4, 4
 ENDLESS = [1, 4, 5, 6]  # what may be generated, besides EOS
@@ -430,6 +440,21 @@ def test_an_ensemble_averages_log_probabilities() -> None:
     np.testing.assert_allclose(
         score(twice, states, contexts, ragged), score(MODEL.step, state, context, ragged), atol=1e-5
     )
+
+
+def test_an_unknown_word_becomes_the_word_it_attended_to() -> None:
+    tokenizer = WordTokenizer([*SPECIALS, "liebe", "guten", "tag", ","])
+    source = tf.constant(["Dear Emma", "Good day , Mr. Knightley"])
+    tokens = tf.constant([[[4, 1, EOS, PAD]], [[5, 6, 7, 1]]])
+    attention = np.zeros([2, 1, 4, 7], "float32")  # a place more than words, for EOS
+    for row, places in enumerate([[0, 1, 2], [0, 1, 2, 5]]):
+        for time, place in enumerate(places):
+            attention[row, 0, time, place] = 0.8
+    attention[1, 0, 3, 0] = 0.2
+    assert align(attention).numpy().tolist() == [[[0, 1, 2, -1]], [[0, 1, 2, 5]]]
+    unknown = attended_words(attention, tokenizer.words(source))
+    decoded = tokenizer.decode(tokens, unknown).numpy().tolist()
+    assert decoded == [[b"liebe Emma"], [b"guten tag, Knightley"]]
 
 
 class Exported(tf.Module):

@@ -6,9 +6,20 @@ A model takes part through its `StepFunction`. Everything runs in the graph, in 
 
 from __future__ import annotations
 
+from nlp_suite.decoding.alignment import align, attended_words
 from nlp_suite.decoding.hypotheses import Hypotheses, StepFunction
 from nlp_suite.decoding.sampling import greedy, sample
 from nlp_suite.decoding.scoring import ensemble, score
 from nlp_suite.decoding.search import beam_search
 
-__all__ = ["Hypotheses", "StepFunction", "beam_search", "ensemble", "greedy", "sample", "score"]
+__all__ = [
+    "Hypotheses",
+    "StepFunction",
+    "align",
+    "attended_words",
+    "beam_search",
+    "ensemble",
+    "greedy",
+    "sample",
+    "score",
+]

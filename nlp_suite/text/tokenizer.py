@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
+from nlp_suite.specials import BOS, EOS, PAD, SPECIALS, UNK
 
 MAX_CHARACTERS = 10_000
 
@@ -111,17 +111,28 @@ class SequenceTokenizer(Tokenizer):
             UserError: There is no text, or `vocabulary_size` leaves no room for anything learned.
         """
 
-    def decode(self, ids: tf.Tensor) -> tf.Tensor:
-        """Maps ids, int32 [..., time] or ragged [batch, None], to texts, string [...].
+    def decode(self, ids: tf.Tensor, unknown: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps ids to texts.
 
         A text ends before the first EOS; PAD and BOS are skipped.
+
+        Args:
+            ids: int32 [..., time], or ragged [batch, None].
+            unknown: string [..., time], the words to show in place of each UNK; by default its
+                sign in the vocabulary.
+
+        Returns:
+            string [...].
         """
         with tf.device("CPU"):
             if isinstance(ids, tf.RaggedTensor):
                 ids = ids.to_tensor(PAD)
             ids = tf.convert_to_tensor(ids, tf.int32)
             ended = tf.cumsum(tf.cast(ids == EOS, tf.int32), axis=-1) > 0
-            pieces = tf.gather(self._texts, tf.where(ended, PAD, ids))
+            ids = tf.where(ended, PAD, ids)
+            pieces = tf.gather(self._texts, ids)
+            if unknown is not None:
+                pieces = tf.where(ids == UNK, tf.strings.join([" ", unknown]), pieces)
             return self._join(tf.strings.reduce_join(pieces, axis=-1))
 
     def state(self) -> dict[str, Any]:

@@ -99,6 +99,17 @@ class WordTokenizer(SequenceTokenizer):
             words = _words(valid_text(texts, self.max_characters), self.lowercase)
             return words.with_flat_values(self._ids.lookup(words.flat_values))
 
+    def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Cuts texts, string [batch], into the words that `encode` gives ids, in their own case.
+
+        Example:
+            >>> tokenizer = WordTokenizer.learn(["It's a cat.", "It's a dog."], 20)
+            >>> tokenizer.words(["It's Emma."]).to_list()
+            [[b'It', b"'s", b'Emma', b'.']]
+        """
+        with tf.device("CPU"):
+            return _words(valid_text(texts, self.max_characters), lowercase=False)
+
     def state(self) -> dict[str, Any]:
         """Gives what `from_state` needs to make the same tokenizer; fit for JSON."""
         return super().state() | {"lowercase": self.lowercase}

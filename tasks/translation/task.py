@@ -12,11 +12,12 @@ import tensorflow as tf
 
 from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
+from nlp_suite.decoding import Hypotheses, attended_words
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.layers import Bridge, build_decoder, build_embedding, build_encoder_stack
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
 from nlp_suite.task import Prediction, Tensors
-from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
+from nlp_suite.text import EOS, Tokenizer, WordTokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.translation.config import TranslationConfig
 
 DATA = Path(__file__).parent / "data"
@@ -76,6 +77,14 @@ class Translation(GeneratingTask[TranslationConfig]):
         """Encodes the source."""
         source = with_eos(self.writer.encode(inputs["text"])).to_tensor()
         return Start(*model.start(source))
+
+    def texts(self, hypotheses: Hypotheses, inputs: Tensors) -> Any:
+        """Reads hypotheses back; an unknown word is the source's word that it attended to."""
+        if not isinstance(self.writer, WordTokenizer) or hypotheses.attention is None:
+            return super().texts(hypotheses, inputs)
+        words = self.writer.words(inputs["text"])
+        unknown = attended_words(hypotheses.attention, words)
+        return self.writer.decode(hypotheses.tokens, unknown)
 
     def raw_inputs(self, example: Example) -> Example:
         """Picks the text in the source language."""
