@@ -46,7 +46,7 @@ class Dataset:
         sources: Mapping[str, Source],
         *,
         fractions: Fractions,
-        split_key: SplitKey | None,
+        split_key: SplitKey | None = None,
     ) -> None:
         self.config = config
         self.features = features

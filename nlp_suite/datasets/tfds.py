@@ -73,18 +73,31 @@ class TfdsSplit:
 
     def rows(self) -> Iterator[Row | Fault]:
         """Reads the examples in their order, images still encoded."""
+        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         images = [column for f, column in self.columns.items() if f.kind == "image"]
         decoders = {column: tfds.decode.SkipDecoding() for column in images}
         dataset = self.builder.as_dataset(split=self.split, decoders=decoders or None)
         path = f"tfds:{self.builder.info.full_name}/{self.split}"
-        for number, example in enumerate(tfds.as_numpy(dataset), start=1):
-            values = {f.name: self._value(f, example[c]) for f, c in self.columns.items()}
-            if len(values) == 1:
-                values = {name: self._paragraphs(value) for name, value in values.items()}
-            for version in unfold(values):
-                yield Row(version, path, number)
+        number = 0
+        try:
+            for number, example in enumerate(tfds.as_numpy(dataset), start=1):
+                for values in unfold(self._values(example)):
+                    yield Row(values, path, number)
+        except tf.errors.OpError as error:
+            found = error.message.partition("\n")[0]
+            yield Fault(path, number + 1, "a whole record", found, is_one_row=False)
+
+    def _values(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """Takes the features; running text without another feature is cut into paragraphs."""
+        values = {f.name: self._value(f, example[c]) for f, c in self.columns.items()}
+        if len(values) > 1:
+            return values
+        return {
+            name: [row for _, row in paragraphs(value)] if isinstance(value, str) else value
+            for name, value in values.items()
+        }
 
     def _value(self, feature: Feature, value: Any) -> Value | list[str]:
         """Turns a NumPy value into what a row holds; several texts stand for one row each."""
@@ -98,9 +111,6 @@ class TfdsSplit:
         if isinstance(value, bytes):
             return self.clean(value.decode("utf-8", errors="surrogateescape"))
         return [text.decode("utf-8", errors="surrogateescape") for text in value]
-
-    def _paragraphs(self, value: Any) -> Any:
-        return [row for _, row in paragraphs(value)] if isinstance(value, str) else value
 
 
 def open_tfds(
@@ -121,7 +131,7 @@ def open_tfds(
     """
     builder = _prepared_builder(name, data_dir)
     known = _KNOWN.get(name) or _KNOWN.get(name.partition("/")[0]) or _by_name(builder)
-    there = list(builder.info.features)
+    there = sorted(builder.info.features)
     columns = {f: known.columns.get(f.name) or f.find(there) for f in features}
     if absent := [f"`{f.name}`" for f, column in columns.items() if column not in there]:
         raise UserError(
