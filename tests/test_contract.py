@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,13 @@ def case(request: pytest.FixtureRequest) -> Case:
     task.dataset = FewExamples(task.open_dataset(), 64)
     task.tokenizers = task.learn_tokenizers(task.examples("train"))
     return Case(task, task.build_model(), list(islice(task.examples("test"), 6)))
+
+
+@pytest.fixture(scope="module")
+def exported(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a version, where the README expects it."""
+    root = tmp_path_factory.mktemp(case.task.name)
+    return export(case.task, case.model, root / "saved_models" / case.task.name / "exported")
 
 
 def dense(value: Any, extra: int = 0) -> Any:
@@ -238,17 +246,15 @@ def test_a_restored_run_predicts_the_same(case: Case, tmp_path: Path) -> None:
     )
 
 
-def test_the_export_alone_predicts_the_same(case: Case, tmp_path: Path) -> None:
-    folder = export(case.task, case.model, tmp_path)
+def test_the_export_alone_predicts_the_same(case: Case, exported: Path) -> None:
     rows = [*case.raw_inputs, *hard_inputs(case)]
     lines = [
         json.dumps({k: base64.b64encode(as_bytes(v)).decode() for k, v in row.items()})
         for row in rows
     ]
     done = subprocess.run(
-        [sys.executable, "-I", standalone.__file__, str(folder)],
+        [sys.executable, "-I", standalone.__file__, str(exported)],
         input="\n".join(lines),
-        cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
@@ -256,6 +262,22 @@ def test_the_export_alone_predicts_the_same(case: Case, tmp_path: Path) -> None:
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert_same(answers, list(case.task.predictions(case.model, rows)))
+
+
+def test_the_readme_shows_how_to_load_the_export(
+    case: Case,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if f"saved_models/{case.task.name}/" in block)
+    monkeypatch.chdir(exported.parents[3])
+    if "image" in case.task.serving_inputs:
+        Path("image.png").write_bytes(as_bytes(case.raw_inputs[0]["image"]))
+    exec(code, {})
+    assert len(code.splitlines()) <= 10
+    assert capsys.readouterr().out.strip()
 
 
 def hard_inputs(case: Case) -> Iterator[Example]:

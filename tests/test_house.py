@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,6 +135,24 @@ def test_help_imports_nothing_slow(command: str) -> None:
     assert "nlp_suite" in imported
     assert imported & SLOW == set()
     assert "--batch-size" in done.stdout
+
+
+def test_a_new_folder_is_a_new_task_with_nothing_else_touched(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "toy", tmp_path / "tasks" / "toy")
+    shutil.copy(ROOT / "tasks" / "__init__.py", tmp_path / "tasks")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    targets = output_of(["make", "help"], tmp_path)
+    for verb in ("train", "evaluate", "predict", "export", "inspect"):
+        assert f"\n{verb}-toy " in targets
+    assert "question" in output_of([sys.executable, "-m", "tasks.toy", "inspect"], tmp_path)
+
+
+def output_of(command: list[str], folder: Path) -> str:
+    """Runs a command that must succeed and must say nothing on stderr."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def test_a_walk_sees_imports_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
