@@ -23,6 +23,13 @@ from nlp_suite.text.tokenizer import (
 )
 
 BYTES = tuple(bytes([byte]) for byte in range(256))
+_WORD_END = bytes([END])
+# RE2 is eight times faster without capturing groups: (?:...) and \0, not (...) and \1.
+_WORD = r" ?[\pL\pM]+(?:['’][\pL\pM]+)*| ?\pN+| ?[^\s\pL\pM\pN]+|\s+"
+_LONGEST_PIECE = 24
+# The trainer works on characters: each byte is spelled as one letter, the end of a word as a space.
+_LETTERS = {byte: chr(0x100 + byte) for byte in range(256)}
+_SPELLING = _LETTERS | {END: " "}
 
 
 class ByteLevelTokenizer(SequenceTokenizer):
@@ -169,15 +176,6 @@ class SubwordTokenizer(ByteLevelTokenizer):
 
     def _join(self, texts: tf.Tensor) -> tf.Tensor:
         return tf.strings.regex_replace(super()._join(texts), r"\A ", "")
-
-
-_WORD_END = bytes([END])
-# RE2 is eight times faster without capturing groups: (?:...) and \0, not (...) and \1.
-_WORD = r" ?[\pL\pM]+(?:['’][\pL\pM]+)*| ?\pN+| ?[^\s\pL\pM\pN]+|\s+"
-_LONGEST_PIECE = 24
-# The trainer works on characters: each byte is spelled as one letter, the end of a word as a space.
-_LETTERS = {byte: chr(0x100 + byte) for byte in range(256)}
-_SPELLING = _LETTERS | {END: " "}
 
 
 def _end_words(texts: tf.Tensor) -> tf.Tensor:
