@@ -84,7 +84,7 @@ def test_a_report_reads_as_tables(report: Report) -> None:
     assert "train          4         1" in lines
     assert "pos    2 (50.0%)    0 (0.0%)  1 (50.0%)" in lines
     assert "problem: validation has a label that train has not: meh" in lines
-    assert "3 faults:" in lines
+    assert "faults: 3" in lines
 
 
 def test_a_report_can_be_written_as_json(report: Report) -> None:
@@ -98,7 +98,7 @@ def test_the_first_faults_are_listed_and_all_are_counted(tmp_path: Path) -> None
     path.write_text("text\n" + "one\ttoo many\n" * 50 + "fine\n")
     report = opened(path, (TEXT,)).inspect()
     assert (len(report.faults), report.fault_count) == (20, 50)
-    assert "50 faults, the first 20:" in str(report)
+    assert "faults: 50; the first 20:" in str(report)
 
 
 def test_shortened_rows_are_counted(tmp_path: Path) -> None:

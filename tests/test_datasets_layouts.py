@@ -304,7 +304,7 @@ def test_a_split_key_keeps_what_belongs_together_on_one_side(tmp_path: Path) -> 
     [
         ("buildin", "Did you mean builtin?"),
         ("tdfs:imdb_reviews", "Did you mean tfds:imdb_reviews?"),
-        ("nltk", "Did you mean nltk:"),
+        ("nltk", "Did you mean nltk:NAME?"),
         ("nltk:brwon", "Did you mean nltk:brown?"),
     ],
 )

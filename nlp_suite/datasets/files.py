@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -44,7 +44,7 @@ class TextFile:
     place: Place
     name: str
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The file's path, for messages."""
         return self.place.path_of(self.name)

@@ -123,7 +123,7 @@ def _not_found(spec: str) -> UserError:
     kind, _, name = spec.partition(":")
     parent = Path(spec).expanduser().parent
     siblings = [str(path) for path in parent.iterdir()] if parent.is_dir() else []
-    near = [f"{known}:{name}" for known in get_close_matches(kind, ["tfds", "nltk"], n=1)]
+    near = [f"{known}:{name or 'NAME'}" for known in get_close_matches(kind, ["tfds", "nltk"], n=1)]
     near += get_close_matches(spec, ["builtin", *siblings], n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return UserError(

@@ -86,8 +86,8 @@ def _lists(report: Report) -> Iterator[str]:
         yield "\n".join(f"problem: {problem}" for problem in report.problems)
     if report.fault_count:
         shown = len(report.faults)
-        more = f", the first {shown}" if report.fault_count > shown else ""
-        yield "\n".join((f"{_count(report.fault_count)} faults{more}:", *report.faults))
+        more = f"; the first {shown}:" if report.fault_count > shown else ""
+        yield "\n".join((f"faults: {_count(report.fault_count)}{more}", *report.faults))
 
 
 def _lengths(lengths: Lengths) -> Cells:
