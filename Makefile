@@ -26,7 +26,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Installing into $(VENV); a few minutes the first time."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev,serve]' \
+	@PYTHONUNBUFFERED=1 $(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev,serve]' \
 	  | while read -r line; do printf '\r\033[K%.78s' "$$line"; done; echo
 	@touch $@
 
