@@ -121,10 +121,11 @@ def _archive(path: Path, spec: str) -> Archive:
 def _not_found(spec: str) -> UserError:
     """Makes the error for what names nothing, with the nearest thing that there is."""
     kind, _, name = spec.partition(":")
-    parent = Path(spec).expanduser().parent
-    siblings = [str(path) for path in parent.iterdir()] if parent.is_dir() else []
+    path = Path(spec).expanduser()
+    siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = [f"{known}:{name or 'NAME'}" for known in get_close_matches(kind, ["tfds", "nltk"], n=1)]
-    near += get_close_matches(spec, ["builtin", *siblings], n=1)
+    near += get_close_matches(spec, ["builtin"], n=1)
+    near += [str(path.with_name(n)) for n in get_close_matches(path.name, siblings, n=1)]
     hint = f" Did you mean {near[0]}?" if near else ""
     return UserError(
         "`data` must be builtin, tfds:NAME, nltk:CORPUS, or the path of a file or folder. "
