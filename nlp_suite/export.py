@@ -10,25 +10,20 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-import nlp_suite
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.files import write_beside
 from nlp_suite.layers import disable_cudnn
+from nlp_suite.model_card import describe, model_card
 from nlp_suite.task import Prediction, Signature, Task, batches, readable
 
 SIGNATURE_FILE = "signature.json"
-_ONE_PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
-)
-"""The smallest PNG, in base64: an example request that can be sent as it is."""
 
 
 def export(
@@ -60,9 +55,9 @@ def export(
     with write_beside(to / str(version)) as folder:
         functions = {name: getattr(module, name) for name in signatures}
         tf.saved_model.save(module, str(folder), signatures=functions)
-        description = _describe(task, signatures, functions)
+        description = describe(task, signatures, functions)
         (folder / SIGNATURE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
-        card = _model_card(task, version, description, metrics or {})
+        card = model_card(task, version, description, metrics or {})
         (folder / "model_card.md").write_text(card, encoding="utf-8")
     return to / str(version)
 
@@ -176,94 +171,3 @@ def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:
         tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.inputs.items()
     ] + [tf.TensorSpec([], value.dtype, name=name) for name, value in defaults.items()]
     return tf.function(call, input_signature=specs, autograph=False)
-
-
-def _describe(
-    task: Task[Any], signatures: Mapping[str, Signature], functions: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Says in plain values how the export is called and what it answers."""
-    return {
-        "task": task.name,
-        "summary": (type(task).__doc__ or "").strip().partition("\n")[0],
-        "signatures": {
-            name: {
-                "inputs": {key: _describe_tensor(spec) for key, spec in signature.inputs.items()},
-                "options": dict(signature.options),
-                "outputs": {
-                    key: _describe_tensor(spec)
-                    for key, spec in functions[name]
-                    .get_concrete_function()
-                    .structured_outputs.items()
-                },
-            }
-            for name, signature in signatures.items()
-        },
-        "example_request": {
-            "signature_name": "serving_default",
-            "instances": [{name: _example(name) for name in task.serving_inputs}],
-        },
-        "versions": {
-            "nlp_suite": nlp_suite.__version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
-    }
-
-
-def _describe_tensor(spec: Any) -> dict[str, Any]:
-    return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
-
-
-def _example(name: str) -> Any:
-    return {"b64": _ONE_PIXEL} if name == "image" else "A short example."
-
-
-def _literal(name: str) -> str:
-    """An example of a raw input as Python code."""
-    return 'open("image.png", "rb").read()' if name == "image" else repr(_example(name))
-
-
-def _model_card(
-    task: Task[Any], version: int, description: Mapping[str, Any], metrics: Mapping[str, Any]
-) -> str:
-    """Writes the page that tells a stranger what the export is, in Markdown."""
-    arguments = ", ".join(f"{name}=tf.constant([{_literal(name)}])" for name in task.serving_inputs)
-    request = json.dumps(description["example_request"], indent=2)
-    versions_used = ", ".join(f"{k} {v}" for k, v in description["versions"].items())
-    measured = json.dumps(metrics, indent=2) if metrics else "Not evaluated before the export."
-    return f"""# {task.name}, version {version}
-
-{description["summary"]}
-
-## Use
-
-    import tensorflow as tf
-    model = tf.saved_model.load("{version}")
-    print(model.signatures["serving_default"]({arguments}))
-
-`signature.json` lists the signatures with their inputs, options and outputs. A request to
-TensorFlow Serving:
-
-{_indented(request)}
-
-A SavedModel is a program and can read files: load only those you trust.
-
-## Training
-
-Data: `{task.config.data}`; what the model says derives from it, so its licence and its limits
-apply. Settings:
-
-{_indented(json.dumps(asdict(task.config), indent=2))}
-
-## Metrics
-
-{_indented(measured)}
-
-## Versions and licence
-
-Made with {versions_used}. The code is licensed under Apache-2.0.
-"""
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())

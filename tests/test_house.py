@@ -26,7 +26,7 @@ ROOMS = (
     "devices",
     "training checkpoints encoded feed interrupts optimization progress runs step validation "
     "watching",
-    "export serving",
+    "export model_card serving",
     "arguments console verbs cli standalone demo",
 )
 """From left to right: a room imports from its own place and from those before it."""
