@@ -18,6 +18,7 @@ from nlp_suite.decoding import (
     sample,
     score,
 )
+from nlp_suite.decoding.selection import top_k
 from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 from nlp_suite.text import WordTokenizer
 
@@ -440,6 +441,15 @@ def test_an_ensemble_averages_log_probabilities() -> None:
     np.testing.assert_allclose(
         score(twice, states, contexts, ragged), score(MODEL.step, state, context, ragged), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(("size", "k"), [(7, 7), (64, 3), (1000, 5), (130, 130), (129, 100)])
+def test_the_top_k_by_blocks_is_the_top_k(size: int, k: int) -> None:
+    values = np.random.default_rng(size).normal(size=(2, 3, size)).astype("float32")
+    values[:, :, ::5] = -np.inf
+    largest, where = top_k(values, tf.constant(k))
+    np.testing.assert_array_equal(largest, tf.math.top_k(values, k).values)
+    np.testing.assert_array_equal(largest, np.take_along_axis(values, where.numpy(), axis=-1))
 
 
 def test_an_unknown_word_becomes_the_word_it_attended_to() -> None:

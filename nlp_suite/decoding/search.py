@@ -20,6 +20,7 @@ from nlp_suite.decoding.hypotheses import (
     write_column,
 )
 from nlp_suite.decoding.penalties import Penalties
+from nlp_suite.decoding.selection import best_continuations
 from nlp_suite.specials import BOS, EOS, PAD
 
 
@@ -221,7 +222,7 @@ class _Search:
             diverse = (
                 logits[:, group] - self.diversity_penalty * said if group else logits[:, group]
             )
-            parents, tokens, exist = _best_continuations(
+            parents, tokens, exist = best_continuations(
                 diverse, base[:, group], ended[:, group], exists[:, group]
             )
             chosen.append((parents + group * parts[2], tokens, exist))
@@ -272,33 +273,3 @@ class _Search:
         order = tf.gather(by_score, tf.argsort(unfinished, stable=True), batch_dims=1)
         rows = tf.range(self.batch)[:, tf.newaxis] * self.width + order
         return tf.reshape(rows[:, : self.n_best], [-1])
-
-
-def _best_continuations(
-    logits: tf.Tensor, base: tf.Tensor, ended: tf.Tensor, exists: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Chooses as many continuations as there are places, each [batch, places].
-
-    An ended hypothesis has one continuation, PAD, which outranks those of the living. Taking the
-    best few of each place before the best of all saves passes over the whole vocabulary.
-
-    Args:
-        logits: float32 [batch, places, vocabulary].
-        base: float32 [batch, places], what makes log-probabilities of them.
-        ended: bool [batch, places].
-        exists: bool [batch, places].
-
-    Returns:
-        The place each one continues, int32; its token, int32; whether there is one, bool.
-    """
-    batch, places, vocabulary = tf.unstack(tf.shape(logits))
-    few = tf.minimum(places, vocabulary)
-    values, tokens = tf.math.top_k(logits, few)  # [batch, places, few]
-    totals = base[..., tf.newaxis] + values
-    keeps = (exists & ended)[..., tf.newaxis] & (tf.range(few) == 0)
-    ended = ended[..., tf.newaxis]
-    totals = tf.where(keeps, tf.float32.max, tf.where(ended, NEVER, totals))
-    tokens = tf.where(ended, PAD, tokens)
-    best, winners = tf.math.top_k(tf.reshape(totals, [batch, places * few]), places)
-    chosen = tf.gather(tf.reshape(tokens, [batch, places * few]), winners, batch_dims=1)
-    return winners // few, chosen, best > NEVER
