@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,8 @@ class Devices:
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Builds and trains what the block holds on these devices, in their precision."""
-        with _policy(self.precision), self._strategy().scope():
+        with _policy(self.precision), _strategy(self.replicas).scope():
             yield
-
-    def _strategy(self) -> tf.distribute.Strategy:
-        if self.replicas == 1:
-            return tf.distribute.get_strategy()
-        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-        return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(self.replicas)])
 
 
 def configure(config: Config, precision: str = "") -> Devices:
@@ -138,6 +133,15 @@ def cpu_name() -> str:
     return f"{_cpu_field('model name') or platform.processor()}, {os.cpu_count()} cores" + "".join(
         f", {flag}" for flag in flags
     )
+
+
+@cache
+def _strategy(replicas: int) -> tf.distribute.Strategy:
+    """Makes a strategy once: a second one would number its reductions like the first."""
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(replicas)])
 
 
 @contextmanager

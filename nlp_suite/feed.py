@@ -256,6 +256,7 @@ def make_feeds(task: Task[Any], folder: Path) -> Feeds:
             f"Received: {type(config).__name__}."
         )
     streams = min(config.batch_size, len(train.targets.values), len(validation.targets.values))
+    streams -= streams % tf.distribute.get_strategy().num_replicas_in_sync
     return Feeds(
         StreamFeed(train, streams=streams, bptt=config.bptt, seed=config.seed),
         StreamFeed(validation, streams=streams, bptt=config.bptt),

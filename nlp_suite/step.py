@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nlp_suite.config import Config
@@ -43,6 +44,7 @@ class Learner(keras.Model):
         self, task: Task[Any], network: keras.Model, config: Config, streams: int = 0
     ) -> None:
         super().__init__()
+        self._strategy = tf.distribute.get_strategy()
         self.task = task
         self.network = network
         self.config = config
@@ -50,9 +52,9 @@ class Learner(keras.Model):
         self.norm_metric = keras.metrics.Mean(name="gradient_norm")
         self.task_metrics = task.metrics()
         self.average = make_average(config, network.trainable_variables)
-        self.carried: list[keras.Variable] = []
+        self.carried: list[tf.Variable] = []
         if streams:
-            self._structure = network.zero_state(streams)
+            self._structure = network.zero_state(streams // self._strategy.num_replicas_in_sync)
             self.carried = [_zeros_like(part) for part in keras.tree.flatten(self._structure)]
         self._metrics_to_resume: list[Array] = []
         self.built = True
@@ -103,7 +105,8 @@ class Learner(keras.Model):
     def forget(self) -> None:
         """Sets the carried state to zero, for the beginning of a stream."""
         for variable in self.carried:
-            variable.assign(tf.zeros(variable.shape, variable.dtype))
+            for part in self._parts(variable):
+                part.assign(tf.zeros_like(part))
 
     def state(self) -> dict[str, Array]:
         """Copies all that a step reads and changes.
@@ -111,12 +114,20 @@ class Learner(keras.Model):
         Returns:
             Weights, seeds, carried state, optimizer, averages and metrics by name.
         """
-        return {name: variable.numpy() for name, variable in self._everything().items()}
+        state = {name: variable.numpy() for name, variable in self._variables().items()}
+        for i, variable in enumerate(self.carried):
+            parts = [part.numpy() for part in self._parts(variable)]
+            state[f"carried/{i}"] = np.concatenate(parts)
+        return state
 
     def set_state(self, state: dict[str, Array]) -> None:
         """Goes back to what `state` gave, for `fit` to go on from, half way in an epoch or not."""
-        for name, variable in self._everything().items():
+        for name, variable in self._variables().items():
             variable.assign(state[name])
+        for i, variable in enumerate(self.carried):
+            parts = self._parts(variable)
+            for part, value in zip(parts, np.split(state[f"carried/{i}"], len(parts)), strict=True):
+                part.assign(value)
         self._metrics_to_resume = [state[name] for name in state if name.startswith("metric/")]
 
     def reset_metrics(self) -> None:
@@ -126,7 +137,14 @@ class Learner(keras.Model):
             variable.assign(value)
         self._metrics_to_resume = []
 
-    def _everything(self) -> dict[str, keras.Variable]:
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Builds nothing more.
+
+        Under a strategy, Keras would take the mean of a batch over the replicas to build with,
+        which fails where they have unequal parts of it (keras#20585).
+        """
+
+    def _variables(self) -> dict[str, keras.Variable]:
         groups = {
             "model": self.variables,
             "optimizer": self.optimizer.variables,
@@ -135,6 +153,11 @@ class Learner(keras.Model):
         }
         return {f"{name}/{i}": v for name, group in groups.items() for i, v in enumerate(group)}
 
+    def _parts(self, variable: tf.Variable) -> tuple[tf.Variable, ...]:
+        """Gives what each replica here holds of a carried state: its own rows."""
+        parts: tuple[tf.Variable, ...] = self._strategy.experimental_local_results(variable)
+        return parts
+
     def _metric_variables(self) -> list[keras.Variable]:
         return [variable for metric in self.metrics for variable in metric.variables]
 
@@ -142,11 +165,11 @@ class Learner(keras.Model):
         """Runs the network, from the carried state and back into it where there is one."""
         if not self.carried:
             return self.network(inputs, training=training)
-        before = [variable.value[rows] for variable in self.carried]
+        before = [variable[rows] for variable in self.carried]
         state = keras.tree.pack_sequence_as(self._structure, before)
         logits, state = self.network.call_with_state(inputs, state, training=training)
         for variable, after in zip(self.carried, keras.tree.flatten(state), strict=True):
-            variable.value[rows].assign(tf.stop_gradient(after))
+            variable[rows].assign(tf.stop_gradient(after))
         return logits
 
     def _gradients(
@@ -218,6 +241,11 @@ def _sum_over_replicas(gradients: list[Any], weight: Any) -> list[Any]:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, [g * share for g in gradients])
 
 
-def _zeros_like(part: Any) -> keras.Variable:
-    zeros = tf.zeros(part.shape, part.dtype)
-    return keras.Variable(zeros, dtype=part.dtype, trainable=False, autocast=False, name="carried")
+def _zeros_like(part: Any) -> tf.Variable:
+    """Makes a variable of which each replica has its own."""
+    return tf.Variable(
+        tf.zeros(part.shape, part.dtype),
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.NONE,
+    )

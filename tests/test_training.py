@@ -73,6 +73,14 @@ def assert_same_run(task_class: type[TinyClassifier], one: Path, other: Path) ->
     assert history(one) == history(other)
 
 
+def run_program(program: str, folder: Path, ends_with: int = 0) -> None:
+    """Runs a program in a process of its own, the folder its argument."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(folder)]
+    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert ended.returncode == ends_with, ended.stderr
+
+
 @pytest.mark.parametrize(
     ("task_class", "config"),
     [
@@ -121,13 +129,37 @@ def savez(*arguments, **options):
 np.savez = savez
 train(TinyClassifier(TinyConfig(precision="float32", checkpoint_minutes=0.0)), Path(sys.argv[1]))
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", program, str(tmp_path / "killed")]
-    killed = subprocess.run(command, env=environment, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_program(program, tmp_path / "killed", ends_with=-signal.SIGKILL)
     train(TinyClassifier(QUICK), tmp_path / "killed")
     train(TinyClassifier(QUICK), tmp_path / "whole")
     assert_same_run(TinyClassifier, tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_devices_end_like_one(tmp_path: Path) -> None:
+    """With uneven batches, micro-batches, clipping, averages, and a stream that is carried on.
+
+    The devices are made before TensorFlow starts, so this takes a process of its own.
+    """
+    program = """
+import sys
+from pathlib import Path
+from tiny import TinyClassifier, TinyConfig, TinyLanguageModel
+from nlp_suite.training import train
+
+settings = dict(
+    precision="float32", epochs=3, rows=61, dropout=0.0, micro_batches=2, clip_norm=0.05, ema=0.9
+)
+for task in (TinyClassifier, TinyLanguageModel):
+    for workers in (2, 1):
+        folder = Path(sys.argv[1], task.name, str(workers))
+        train(task(TinyConfig(**settings, workers=workers)), folder)
+"""
+    run_program(program, tmp_path)
+    for name in ("tiny", "tiny_lm"):
+        one, two = (final_state(tmp_path / name / workers) for workers in ("1", "2"))
+        for variable in one:
+            np.testing.assert_allclose(one[variable], two[variable], atol=1e-6)
 
 
 def test_a_run_that_has_ended_says_so_and_trains_no_more(

@@ -46,6 +46,7 @@ class TinyConfig(StreamConfig, Config):
     bptt: int = 5
     rows: int = 60
     units: int = 6
+    dropout: float = 0.2
 
 
 class TinyClassifier(Task[TinyConfig]):
@@ -69,7 +70,7 @@ class TinyClassifier(Task[TinyConfig]):
         x = keras.layers.Embedding(
             self.tokenizers["text"].vocabulary_size, self.config.units, mask_zero=True
         )(tokens)
-        x = keras.layers.Dropout(0.2)(x)
+        x = keras.layers.Dropout(self.config.dropout)(x)
         x = keras.layers.GlobalAveragePooling1D()(x)
         logits = keras.layers.Dense(2, dtype="float32")(x)
         return keras.Model({"tokens": tokens}, logits)
@@ -90,12 +91,12 @@ class TinyClassifier(Task[TinyConfig]):
 class TinyNetwork(keras.Model):
     """A GRU language model whose state can be carried on."""
 
-    def __init__(self, vocabulary_size: int, units: int) -> None:
+    def __init__(self, vocabulary_size: int, units: int, dropout: float) -> None:
         super().__init__()
         self.units = units
         self.embedding = keras.layers.Embedding(vocabulary_size, units)
         self.rnn = keras.layers.GRU(units, return_sequences=True, return_state=True)
-        self.dropout = keras.layers.Dropout(0.2)
+        self.dropout = keras.layers.Dropout(dropout)
         self.logits = keras.layers.Dense(vocabulary_size, dtype="float32")
 
     def zero_state(self, batch_size: int) -> list[Any]:
@@ -122,6 +123,8 @@ class TinyLanguageModel(TinyClassifier):
         return {"tokens": tokens}, tokens[:, ::-1]
 
     def build_model(self) -> keras.Model:
-        model = TinyNetwork(self.tokenizers["text"].vocabulary_size, self.config.units)
+        config = self.config
+        size = self.tokenizers["text"].vocabulary_size
+        model = TinyNetwork(size, config.units, config.dropout)
         model({"tokens": tf.zeros([1, 1], tf.int32)})
         return model
