@@ -408,6 +408,15 @@ def test_forbidden_tokens_are_never_generated() -> None:
         assert set(hypotheses.tokens.numpy().ravel()) <= {PAD, EOS, 4}
 
 
+def test_what_does_not_exist_has_no_tokens_and_no_probability() -> None:
+    one_text = always([0.0, 0.0, 0.0, 9.0])
+    options: Any = {"beam_width": 3, "n_best": 3, "max_length": 4, "forbidden": (PAD, 1, BOS)}
+    hypotheses = beam_search(one_text, NO_STATE, (), **options)
+    assert texts(hypotheses) == [[[EOS], [], []]]
+    assert np.isneginf(hypotheses.log_probability[0, 1:]).all()
+    assert np.isneginf(hypotheses.score[0, 1:]).all()
+
+
 def test_groups_of_a_diverse_beam_begin_differently() -> None:
     decided = always([0.0, 0.0, 0.0, -9.0, 3.0, 2.0, 1.0])
     options: Any = {"beam_width": 3, "n_best": 3, "max_length": 2}

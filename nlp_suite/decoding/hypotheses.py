@@ -26,7 +26,8 @@ class Hypotheses(NamedTuple):
         tokens: int32 [batch, n, time]: the forced prefix, then what was generated with its EOS
             (absent where `max_length` cut it), then PAD.
         log_probability: float32 [batch, n], natural logarithm of the probability of what was
-            generated, given the prefix; -inf where there are fewer than n hypotheses.
+            generated, given the prefix; -inf, with PAD alone for tokens, where there are fewer
+            than n hypotheses.
         score: float32 [batch, n], what the hypotheses are ranked by.
         attention: float32 [batch, n, time, memory time], zero after the end; or None.
     """

@@ -147,9 +147,14 @@ class _Search:
                 None,
             ),
         )
+        return self._collect(beam, time, attentions)
+
+    def _collect(self, beam: _Beam, time: tf.Tensor, attentions: tf.TensorArray) -> Hypotheses:
+        """Takes the best hypotheses out of a beam, with their attention if there is any."""
         best = self._best(beam)
         shape = [self.batch, self.n_best, time]
-        tokens = tf.gather(beam.tokens[:, :time], best)
+        exists = tf.gather(beam.exists, best)[:, tf.newaxis]
+        tokens = tf.where(exists, tf.gather(beam.tokens[:, :time], best), PAD)
         attention = None
         if self.stepper.attends:
             origin = tf.transpose(tf.gather(beam.origin[:, :time], best))
