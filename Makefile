@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TASKS := $(sort $(patsubst tasks/%/__main__.py,%,$(wildcard tasks/*/__main__.py)))
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))
 VERBS := train evaluate predict export inspect
 
 SHELL := bash
@@ -21,6 +22,7 @@ help: ## List the targets
 
 .PHONY: setup
 setup: $(VENV)/.installed ## Make .venv and install the project there, once
+	@:
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Installing into $(VENV); a few minutes the first time."
@@ -43,6 +45,10 @@ lint: setup ## Check style, formatting and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+.PHONY: bench
+bench: setup ## Run every benchmark in benchmarks/
+	@for name in $(BENCHMARKS); do echo "$$name"; $(BIN)/python -m benchmarks.$$name; done
 
 .PHONY: serve
 serve: setup ## Serve the exported models over HTTP

@@ -246,6 +246,7 @@ def test_a_restored_run_predicts_the_same(case: Case, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_export_alone_predicts_the_same(case: Case, exported: Path) -> None:
     rows = [*case.raw_inputs, *hard_inputs(case)]
     lines = [
