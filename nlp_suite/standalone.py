@@ -25,7 +25,8 @@ def main() -> None:
     rows = [json.loads(line) for line in sys.stdin]
     predict = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
     columns = {name: tf.constant([base64.b64decode(row[name]) for row in rows]) for name in rows[0]}
-    outputs = {name: values.numpy().tolist() for name, values in predict(**columns).items()}
+    # Sorted, since a SavedModel keeps its outputs in no order.
+    outputs = {name: v.numpy().tolist() for name, v in sorted(predict(**columns).items())}
     for answer in zip(*outputs.values(), strict=True):
         print(json.dumps(dict(zip(outputs, map(_text, answer), strict=True))))
 
