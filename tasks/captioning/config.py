@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nlp_suite.config import EncoderDecoderConfig, GenerationConfig
 
@@ -11,15 +12,18 @@ from nlp_suite.config import EncoderDecoderConfig, GenerationConfig
 class CaptioningConfig(EncoderDecoderConfig, GenerationConfig):
     """A convolutional encoder and a recurrent decoder with attention over image regions."""
 
-    image_size: int = 64
-    """Images are scaled to squares of so many pixels; the builtin ones are 64 wide."""
-    image_encoder: str = "small"
-    """small, a network trained from scratch, or the name of a keras.applications model with
-    ImageNet weights, such as EfficientNetV2B0 for photographs."""
-    tokenizer: str = "word"
-    """Pieces of text the model writes: word, subword or character."""
+    image_encoder: str = "lite0"
+    """lite0 (EfficientNet-Lite0, which comes along and knows ImageNet; its features are computed
+    once), small (trained from scratch), or the name of a keras.applications model whose ImageNet
+    weights are downloaded, such as EfficientNetV2B0 for photographs."""
+    image_size: int = 128
+    """Images are fitted into squares of so many pixels; lite0 sees a region in each 32 x 32."""
+    tokenizer: Literal["word", "subword", "character"] = "word"
+    """Pieces of text the model writes; captions of few words are learned best word by word."""
     vocabulary_size: int = 5_000
     """Most frequent pieces known."""
+    max_length: int = 30
+    """Longest caption, in tokens."""
 
 
 CONFIG = CaptioningConfig

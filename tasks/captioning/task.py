@@ -12,15 +12,25 @@ import tensorflow as tf
 
 from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
+from nlp_suite.efficientnet import FEATURES, lite0_regions
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.images import decode_images
-from nlp_suite.layers import Bridge, ImageEncoder, build_decoder, build_embedding
+from nlp_suite.layers import (
+    Bridge,
+    PretrainedImageEncoder,
+    build_decoder,
+    build_embedding,
+    build_image_encoder,
+)
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
+from tasks.captioning.model import FeatureEncoder
 
 DATA = Path(__file__).parent / "data"
+PIXELS = 64
+"""Size at which the baseline compares images: that of the builtin ones."""
 
 
 class Captioning(GeneratingTask[CaptioningConfig]):
@@ -59,28 +69,46 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
         """Turns images into pixels and captions into token ids."""
         caption = self.writer.encode(batch["caption"])
-        return {"source": self._pixels(batch), "tokens": with_bos(caption)}, with_eos(caption)
+        return {"source": self._look(batch), "tokens": with_bos(caption)}, with_eos(caption)
 
-    def _pixels(self, batch: Tensors) -> Any:
-        """Decodes images, uint8 [batch, size, size, 3]."""
-        return decode_images(batch["image"], self.config.image_size)
+    def _look(self, batch: Tensors) -> Any:
+        """Gives what the model reads of images.
+
+        That is uint8 [batch, size, size, 3], or with lite0 float16 [batch, regions, features].
+        """
+        images = decode_images(batch["image"], self.config.image_size)
+        return lite0_regions(images) if self._has_features else images
+
+    @property
+    def _has_features(self) -> bool:
+        return self.config.image_encoder == "lite0"
 
     def build_model(self) -> keras.Model:
         """Builds the encoder-decoder."""
         config = self.config
         decoder = build_decoder(config, build_embedding(config, self.writer.vocabulary_size))
+        if self._has_features:
+            encoder = FeatureEncoder(config.units, config.dropout)
+        else:
+            encoder = build_image_encoder(config.image_encoder, config.units)
         model = EncoderDecoder(
-            RegionEncoder(ImageEncoder(config.units)),
+            RegionEncoder(encoder),
             Bridge(config.bridge, [[[config.units]]], decoder.stack.state_sizes),
             decoder,
         )
         size = config.image_size
-        model({"source": np.zeros([1, size, size, 3], "uint8"), "tokens": np.full([1, 2], EOS)})
+        source = np.zeros([1, 2, FEATURES] if self._has_features else [1, size, size, 3], "uint8")
+        model({"source": source, "tokens": np.full([1, 2], EOS)})
         return model
+
+    def initialize(self, model: keras.Model) -> None:
+        """Fetches the ImageNet weights of a keras.applications model."""
+        if isinstance(model.encoder.encoder, PretrainedImageEncoder):
+            model.encoder.encoder.load_imagenet()
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Looks at the images."""
-        return Start(*model.start(self._pixels(inputs)))
+        return Start(*model.start(self._look(inputs)))
 
     def measure(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
@@ -102,9 +130,9 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         return {"nearest_image": self.measure(test, outcomes)}
 
     def _images(self, examples: Examples) -> Any:
-        """Decodes the images of a split, uint8 [images, size, size, 3]."""
-        pixels = [self._pixels(batch).numpy() for batch in batches(examples, 256, ("image",))]
-        return np.concatenate(pixels)
+        """Decodes the images of a split, uint8 [images, PIXELS, PIXELS, 3]."""
+        encoded = (batch["image"] for batch in batches(examples, 256, ("image",)))
+        return np.concatenate([decode_images(images, PIXELS).numpy() for images in encoded])
 
 
 TASK = Captioning

@@ -1,0 +1,112 @@
+"""Features of images from a network that knows ImageNet, as graph code with its weights built in.
+
+EfficientNet-Lite0 is EfficientNet-B0 (Tan & Le 2019, https://arxiv.org/abs/1905.11946) without
+squeeze-and-excitation and with ReLU6, made for processors. It is not trained further here, so it is
+a fixed step of reading an image, as a tokenizer is of reading a text: features are computed once,
+before training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+WEIGHTS = Path(__file__).parent / "efficientnet_lite0.npz"
+"""Kernels and biases, float16, batch normalisation folded in; the licence lies beside it."""
+FEATURES = 1280
+"""Size of a region's vector."""
+STRIDE = 32
+"""Pixels of the image for each region, in height and in width."""
+
+
+class Block(NamedTuple):
+    """An inverted residual block (Sandler et al. 2018, https://arxiv.org/abs/1801.04381).
+
+    Attributes:
+        name: Names its layers in the file of weights.
+        kernel: Width of the depthwise convolution.
+        stride: Its stride.
+        expands: Whether a pointwise convolution widens the block first.
+        residual: Whether the block's input is added to its output.
+    """
+
+    name: str
+    kernel: int
+    stride: int
+    expands: bool
+    residual: bool
+
+
+def lite0_regions(images: tf.Tensor) -> tf.Tensor:
+    """Describes the regions of images with EfficientNet-Lite0's last feature map.
+
+    Args:
+        images: uint8 [batch, size, size, 3]; the size is a multiple of `STRIDE`.
+
+    Returns:
+        float16 [batch, (size / STRIDE) ** 2, FEATURES], row by row.
+
+    Example:
+        >>> lite0_regions(tf.zeros([1, 64, 64, 3], tf.uint8)).shape
+        TensorShape([1, 4, 1280])
+    """
+    # One by one: the first layers of a thousand images together would take gigabytes.
+    return tf.map_fn(
+        _regions, images, fn_output_signature=tf.TensorSpec([None, FEATURES], tf.float16)
+    )
+
+
+def _regions(image: tf.Tensor) -> tf.Tensor:
+    """Describes one image, uint8 [size, size, 3], as float16 [regions, FEATURES]."""
+    # The network was trained on pixels from -1 to 1.
+    grid = (tf.cast(image[tf.newaxis], tf.float32) - 127.0) / 128.0
+    grid = tf.nn.relu6(_convolve(grid, "stem", stride=2))
+    for block in _blocks():
+        grid = _inverted_residual(grid, block)
+    grid = tf.nn.relu6(_convolve(grid, "head"))
+    return tf.cast(tf.reshape(grid, [-1, FEATURES]), tf.float16)
+
+
+def _blocks() -> Iterator[Block]:
+    """Lists the sixteen blocks, from the image to the features."""
+    stages = ((1, 3, 1), (2, 3, 2), (2, 5, 2), (3, 3, 2), (3, 5, 1), (4, 5, 2), (1, 3, 1))
+    number = 0
+    for repeats, kernel, stride in stages:
+        for repeat in range(repeats):
+            first = repeat == 0
+            yield Block(str(number), kernel, stride if first else 1, number > 0, not first)
+            number += 1
+
+
+def _inverted_residual(grid: tf.Tensor, block: Block) -> tf.Tensor:
+    """Widens, filters each channel by itself, and narrows again."""
+    inner = grid
+    if block.expands:
+        inner = tf.nn.relu6(_convolve(inner, f"{block.name}_expand"))
+    kernel, bias = _weights(f"{block.name}_depthwise")
+    strides = [1, block.stride, block.stride, 1]
+    inner = tf.nn.relu6(tf.nn.depthwise_conv2d(inner, kernel, strides, "SAME") + bias)
+    inner = _convolve(inner, f"{block.name}_project")
+    return grid + inner if block.residual else inner
+
+
+def _convolve(grid: tf.Tensor, name: str, stride: int = 1) -> tf.Tensor:
+    kernel, bias = _weights(name)
+    return tf.nn.conv2d(grid, kernel, stride, "SAME") + bias
+
+
+def _weights(name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gives a layer's kernel and bias; an export stores them as they are on disk, in float16."""
+    kernel, bias = (tf.constant(_arrays()[f"{name}_{part}"]) for part in ("kernel", "bias"))
+    return tf.cast(kernel, tf.float32), tf.cast(bias, tf.float32)
+
+
+@cache
+def _arrays() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float16]]]:
+    with np.load(WEIGHTS) as file:
+        return dict(file)
