@@ -41,6 +41,7 @@ TINY = {
     "vocabulary_size": 300,
     "embeddings": "none",
     "ngram_buckets": 64,
+    "image_encoder": "small",
     "image_size": 32,
     "max_length": 5,
     "beam_width": 2,

@@ -24,6 +24,8 @@ LANES = 16
 """Pieces in which a text is scored side by side; each begins with a state of zeros."""
 WINDOW = 128
 """Tokens scored in one call."""
+PROMPT_WORDS = 8
+"""Words of an example that are shown to the model when it is to be seen at work."""
 
 
 class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
@@ -70,6 +72,10 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
             state=model.zero_state(tf.shape(inputs["text"])[0]),
             prefix=self.writer.encode(inputs["text"]),
         )
+
+    def raw_inputs(self, example: Example) -> Example:
+        """Takes the first words of a text as a prompt."""
+        return {"text": " ".join(str(example["text"]).split()[:PROMPT_WORDS])}
 
     def outcomes(self, model: keras.Model, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Gives the log-probability of each example, the ones before it in mind.
