@@ -86,6 +86,7 @@ def test_translations_get_the_scores_of_sacrebleu(
 def test_signatures_say_what_was_measured() -> None:
     assert "|tok:13a|smooth:exp|" in signatures()["bleu"]
     assert "|tok:zh|" in signatures("zh")["bleu"]
+    assert "|tok:char|" in signatures("ja")["bleu"]
     assert translation(["我爱北京天安门"], ["我爱北京天安门"], "zh")["bleu"] > 99
 
 

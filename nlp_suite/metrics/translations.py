@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 Array = np.ndarray[Any, Any]
+
+TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char"}
+"""How BLEU cuts languages that write words together; ja and ko by characters, for sacreBLEU's own
+way with them needs further packages."""
 
 
 def translation(
@@ -25,8 +30,7 @@ def translation(
     Args:
         hypotheses: The translations.
         references: What each should have been, detokenized.
-        target_language: Its code; zh, ja and ko have no spaces between words, and so a tokenizer
-            of their own.
+        target_language: Its code; zh, ja and ko are cut in ways of their own.
 
     Returns:
         bleu, chrf and ter over the whole corpus, from 0 to 100; less ter is better.
@@ -39,11 +43,9 @@ def translation(
         {'bleu': 100.00000000000004, 'chrf': 100.0, 'ter': 0.0}
     """
     _check_some(hypotheses)
-    columns = [list(references)]
-    scorers = {"bleu": BLEU(trg_lang=target_language), "chrf": CHRF(), "ter": TER()}
     return {
-        name: scorer.corpus_score(list(hypotheses), columns).score
-        for name, scorer in scorers.items()
+        name: scorer.corpus_score(list(hypotheses), [list(references)]).score
+        for name, scorer in _scorers(target_language).items()
     }
 
 
@@ -57,15 +59,15 @@ def signatures(target_language: str = "") -> dict[str, str]:
         >>> signatures()["chrf"].partition("|version")[0]
         'nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no'
     """
-    found = {}
-    for name, scorer in (
-        ("bleu", BLEU(trg_lang=target_language)),
-        ("chrf", CHRF()),
-        ("ter", TER()),
-    ):
-        scorer.corpus_score(["a"], [["a"]])
-        found[name] = str(scorer.get_signature())
-    return found
+    scorers = _scorers(target_language)
+    for scorer in scorers.values():
+        scorer.corpus_score(["a"], [["a"]])  # the signature has the number of references
+    return {name: str(scorer.get_signature()) for name, scorer in scorers.items()}
+
+
+def _scorers(target_language: str) -> dict[str, Metric]:
+    tokenizer = TOKENIZERS.get(target_language, "13a")
+    return {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF(), "ter": TER()}
 
 
 def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Array:
