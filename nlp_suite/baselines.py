@@ -134,7 +134,8 @@ class _Ngrams:
 
     def find(self, keys: Array) -> Array:
         """Returns the row of each key, -1 where it is unknown."""
-        return _find(self.keys, keys)
+        rows = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[rows] == keys, rows, -1)
 
 
 class KneserNey:
@@ -149,6 +150,9 @@ class KneserNey:
         sequences: Token ids to learn from; end each with EOS if the end is to be predicted.
         vocabulary_size: Token ids there are.
         order: The n of the longest n-grams.
+
+    Raises:
+        ValueError: If there is no sequence, or a token id is not in the vocabulary.
 
     Example:
         >>> model = KneserNey([[4, 5, 3], [4, 6, 3]], vocabulary_size=8, order=2)
@@ -191,7 +195,7 @@ class KneserNey:
             of the whole text.
 
         Raises:
-            ValueError: If a token id is not in the vocabulary.
+            ValueError: If there is no sequence, or a token id is not in the vocabulary.
         """
         stream, is_real = self._stream(sequences)
         probability = np.full(len(stream), 1.0 / self._vocabulary_size)
@@ -206,6 +210,8 @@ class KneserNey:
 
     def _stream(self, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
         """Joins sequences, order - 1 times BOS before each; says which tokens are real."""
+        if not len(sequences):
+            raise ValueError("`sequences` must hold at least one sequence. Received: none.")
         before = [BOS] * (self._order - 1)
         stream = np.concatenate([[*before, *sequence] for sequence in sequences]).astype(np.int64)
         is_real = np.concatenate(
@@ -226,12 +232,6 @@ class KneserNey:
 def _previous(rows: Array) -> Array:
     """Shifts by one position; nothing real ever stands at the first one."""
     return np.concatenate([rows[:1], rows[:-1]])
-
-
-def _find(sorted_keys: Array, keys: Array) -> Array:
-    """Returns the row of each key, -1 where it is not there."""
-    rows = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    return np.where(sorted_keys[rows] == keys, rows, -1)
 
 
 def _discount(keys: Array, counts: Array, contexts: int, vocabulary_size: int) -> _Ngrams:
