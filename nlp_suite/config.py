@@ -10,8 +10,8 @@ own configuration inherits what it uses and redeclares a field where another def
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from nlp_suite.errors import UserError
 
@@ -25,6 +25,26 @@ AT_LEAST = {
     **dict.fromkeys(("coverage_penalty", "diversity_penalty"), 0),
 }
 """The smallest value of settings that have one, where a task has them."""
+
+
+def searched(
+    default: Any, *, among: tuple[Any, ...] = (), between: tuple[float, float] | None = None
+) -> Any:
+    """Declares a field that `search` varies.
+
+    A task that redeclares the field with another default keeps what is searched.
+
+    Args:
+        default: The field's default.
+        among: The values to try; or
+        between: the least and the greatest, tried on a logarithmic scale when they lie ten times
+            apart.
+
+    Example:
+        >>> Config.__dataclass_fields__["batch_size"].metadata["among"]
+        (32, 64, 128)
+    """
+    return field(default=default, metadata={"among": among, "between": between})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,22 +62,13 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(DataConfig):
-    """What every task has: its data and how it is trained."""
+class OptimizationConfig:
+    """How weights are learned."""
 
-    epochs: int = 10
-    """Passes over the training examples; early stopping usually ends a run before."""
-    batch_size: int = 64
-    """Examples a step: small enough for any memory, large enough to keep two cores busy."""
-    batch_tokens: int = 0
-    """Tokens a step, padding included, in place of --batch-size: even steps where lengths vary
-    much; 0 counts examples."""
-    micro_batches: int = 1
-    """Parts in which a batch is worked off, one after the other: the same step in less memory."""
     optimizer: Literal["adam", "adamw", "sgd", "adafactor", "nt_asgd"] = "adam"
     """Adam needs the least tuning; nt_asgd is plain SGD that averages the weights once validation
     stands still, long the best for language models."""
-    learning_rate: float = 1e-3
+    learning_rate: float = searched(1e-3, between=(1e-4, 1e-2))
     """Peak rate of the optimizer; Adam's customary value."""
     schedule: Literal[
         "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
@@ -66,6 +77,9 @@ class Config(DataConfig):
     warmup_steps: int = 0
     """Steps in which the rate rises to its peak; recurrent networks rarely need any. one_cycle and
     slanted_triangular have a rise of their own."""
+    plateau_patience: int = 1
+    """Epochs without a better validation score before --schedule plateau halves the rate, and
+    before nt_asgd begins to average."""
     weight_decay: float = 0.0
     """Share of the rate by which weights shrink at each step; 0.01 is customary with adamw."""
     clip_norm: float = 1.0
@@ -77,10 +91,36 @@ class Config(DataConfig):
     ema: float = 0.0
     """Share of the old average kept at each step in an average of the weights, which is then what
     is evaluated and kept; 0.999 is customary, 0 keeps none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig:
+    """What a run is trained on."""
+
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """auto takes the fastest that trains well: bfloat16 on newer GPUs and on CPUs where it pays,
+    float16 on older GPUs, else float32."""
+    threads: int = 0
+    """CPU threads of one operation; 0 takes one for each core."""
+    workers: int = 0
+    """GPUs that share each batch; 0 takes all there are. Without a GPU, parts of the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DataConfig, OptimizationConfig, DeviceConfig):
+    """How long a run lasts and in what portions it learns."""
+
+    epochs: int = 10
+    """Passes over the training examples; early stopping usually ends a run before."""
+    batch_size: int = searched(64, among=(32, 64, 128))
+    """Examples a step: small enough for any memory, large enough to keep two cores busy."""
+    batch_tokens: int = 0
+    """Tokens a step, padding included, in place of --batch-size: even steps where lengths vary
+    much; 0 counts examples."""
+    micro_batches: int = 1
+    """Parts in which a batch is worked off, one after the other: the same step in less memory."""
     patience: int = 3
     """Epochs without a better validation score before the run stops; 0 never stops early."""
-    plateau_patience: int = 1
-    """Epochs without a better validation score before --schedule plateau halves the rate."""
     score_seconds: float = 15.0
     """About how long the answers to a validation sample may take after each epoch, where the score
     is not measured along with the loss. Once chosen, the sample stays the same for the run."""
@@ -92,13 +132,6 @@ class Config(DataConfig):
     """Checkpoints kept: one to go on from and one should the first be damaged."""
     retries: int = 3
     """Times that a diverging run goes back to its last checkpoint, at half the rate."""
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    """auto takes the fastest that trains well: bfloat16 on newer GPUs and on CPUs where it pays,
-    float16 on older GPUs, else float32."""
-    threads: int = 0
-    """CPU threads of one operation; 0 takes one for each core."""
-    workers: int = 0
-    """GPUs that share each batch; 0 takes all there are. Without a GPU, parts of the CPU."""
     seed: int = 0
     """Seeds weights, dropout and the order of examples: the same seed gives the same run."""
 
@@ -137,7 +170,7 @@ class RecurrentConfig:
     cell: Literal["lstm", "gru", "simple"] = "lstm"
     """LSTM (Hochreiter & Schmidhuber 1997) remembers longest; GRU (Cho et al. 2014) has a quarter
     fewer weights; simple (Elman 1990) is for teaching."""
-    units: int = 256
+    units: int = searched(256, among=(128, 256, 512))
     """Size of each recurrent layer's state."""
     depth: int = 1
     """Recurrent layers on top of each other; more than one pays with more data."""
@@ -149,7 +182,7 @@ class RecurrentConfig:
     slower because no fused GPU kernel does it."""
     embedding_units: int = 256
     """Size of the token vectors."""
-    dropout: float = 0.3
+    dropout: float = searched(0.3, between=(0.0, 0.6))
     """Share of the activations dropped between layers while training (Zaremba et al. 2014); the
     less data, the more of it."""
     variational_dropout: bool = False
@@ -157,7 +190,7 @@ class RecurrentConfig:
     embedding_dropout: float = 0.0
     """Share of the vocabulary dropped from each batch, whole words at once (Gal & Ghahramani 2016);
     AWD-LSTM took 0.1."""
-    weight_drop: float = 0.0
+    weight_drop: float = searched(0.0, between=(0.0, 0.5))
     """Share of the recurrent weights dropped from each batch (Merity et al. 2017a); AWD-LSTM took
     0.5."""
     activation_regularization: float = 0.0

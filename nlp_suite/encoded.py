@@ -139,13 +139,14 @@ def encode_examples(task: Task[Any], examples: Iterable[Example], folder: Path) 
 
 def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
     """Appends the columns of batch after batch to one file each."""
-    encode = tf.function(task.encode, reduce_retracing=True)
+    encode = None
     files: dict[str, BinaryIO] = {}
     lengths: dict[str, list[Array]] = {}
     columns: dict[str, dict[str, Any]] = {}
     rows = 0
     try:
         for batch in batches(examples, ROWS_AT_ONCE):
+            encode = encode or _trace(task, tuple(batch))
             inputs, targets = encode(batch)
             for name, tensor in {**inputs, "targets": targets}.items():
                 if name not in files:
@@ -171,6 +172,12 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
             )
         np.save(folder / f"{name}.splits.npy", np.concatenate([[0], np.cumsum(every)]))
     (folder / "columns.json").write_text(json.dumps(columns))
+
+
+def _trace(task: Task[Any], features: tuple[str, ...]) -> Any:
+    """Traces `encode` once, for batches of any size."""
+    batch = {name: tf.TensorSpec([None], tf.string) for name in features}
+    return tf.function(task.encode, autograph=False).get_concrete_function(batch)
 
 
 def _open(folder: Path, name: str, description: dict[str, Any]) -> Column:

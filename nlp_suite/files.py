@@ -46,6 +46,22 @@ def write_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Removes what processes that were killed in the midst of `write_beside` left in a folder.
+
+    Nobody else may be writing there at the moment.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / ".note.txt.0kdx_3rq").mkdir()
+        >>> sweep(folder)
+        >>> list(folder.iterdir())
+        []
+    """
+    for workspace in folder.glob(".*.????????"):
+        shutil.rmtree(workspace)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Writes `text` to `path` in UTF-8, all of it or nothing.
 

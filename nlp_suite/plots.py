@@ -56,6 +56,26 @@ def learning_curves(history: Path, monitor: str, path: Path) -> None:
     _write(figure, path)
 
 
+def learning_rates(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float, path: Path
+) -> None:
+    """Draws the loss against the learning rate that led to it.
+
+    Args:
+        rates: Learning rates, drawn on a logarithmic scale.
+        losses: The loss at each.
+        suggestion: The rate to mark.
+        path: The PNG file to write.
+    """
+    figure = _figure(5, 3.6)
+    axes = figure.add_subplot()
+    axes.semilogx(rates, losses, color=BLUE)
+    axes.axvline(suggestion, color=ORANGE, linestyle="--", label=f"suggested: {suggestion:.1e}")
+    _decorate(axes, title="loss while the rate grows", x="learning rate")
+    axes.legend(frameon=False)
+    _write(figure, path)
+
+
 def confusion_matrix(counts: Array, names: Sequence[str], path: Path) -> None:
     """Draws how often each class was taken for each other, as counts and shares of its examples.
 

@@ -12,7 +12,11 @@ metrics.json         what `evaluate` measured
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +26,7 @@ import tensorflow as tf
 import nlp_suite
 from nlp_suite.config import Config, DecodingConfig
 from nlp_suite.errors import UserError
-from nlp_suite.files import replace_text, write_beside
+from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task
 from nlp_suite.text import load_tokenizer, save_tokenizer
 
@@ -38,6 +42,8 @@ CHANGEABLE = {
     "keep_checkpoints",
     "retries",
     "score_seconds",
+    "threads",
+    "workers",
     *(field.name for field in dataclasses.fields(DecodingConfig)),
 }
 """Settings that may differ when a run goes on, because what was learned so far stays valid."""
@@ -91,6 +97,29 @@ def save_weights(network: keras.Model, run_dir: Path) -> None:
     """Writes the best weights, all of them or none."""
     with write_beside(run_dir / WEIGHTS) as temporary:
         network.save_weights(temporary)
+
+
+@contextmanager
+def only_here(run_dir: Path) -> Iterator[None]:
+    """Keeps other processes from training in the same folder while the block runs.
+
+    Raises:
+        UserError: When one does already.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(run_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for folder in (run_dir, run_dir / "checkpoints", run_dir / "encoded"):
+            sweep(folder)
+        yield
+    except BlockingIOError as error:
+        raise UserError(
+            f"`run-dir` must not be in use. Received: run_dir={run_dir}, where another process is "
+            "training. Wait for it, or give another --run-dir."
+        ) from error
+    finally:
+        os.close(descriptor)  # which unlocks, as the end of a killed process does
 
 
 def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:

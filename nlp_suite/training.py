@@ -11,6 +11,7 @@ import dataclasses
 import math
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,15 @@ from nlp_suite.interrupts import Interrupts
 from nlp_suite.optimization import make_schedule
 from nlp_suite.plots import learning_curves
 from nlp_suite.progress import Progress
-from nlp_suite.runs import WEIGHTS, Run, open_run, save_summary, save_weights, trained_precision
+from nlp_suite.runs import (
+    WEIGHTS,
+    Run,
+    only_here,
+    open_run,
+    save_summary,
+    save_weights,
+    trained_precision,
+)
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
 from nlp_suite.validation import validate
@@ -39,13 +48,16 @@ FAR_ABOVE = 3
 """Times the loss of the untrained network at which a run is given up as diverging."""
 
 
-def train(task: Task[Any], run_dir: Path) -> Run:
+def train(
+    task: Task[Any], run_dir: Path, on_epoch: Callable[[Progress], None] = lambda _: None
+) -> Run:
     """Trains a task, or goes on with a run that was interrupted, or says that it has ended.
 
     Args:
         task: The task with its settings. It gets the tokenizers of the run: those it learned when
             the run began.
         run_dir: The run's folder.
+        on_epoch: Called after each epoch; what it raises ends the training.
 
     Returns:
         How it went.
@@ -54,19 +66,18 @@ def train(task: Task[Any], run_dir: Path) -> Run:
         UserError: When the folder holds another run, the loss keeps diverging, or a batch is too
             large for the memory.
     """
-    config = task.config
-    watch = Watch(run_dir)
-    chosen = devices.configure(config, trained_precision(run_dir))
-    open_run(task, run_dir, dataclasses.asdict(chosen))
-    checkpoint = latest_checkpoint(run_dir / "checkpoints")
-    if checkpoint and (reason := (progress := Progress(**checkpoint.state)).reason_to_stop(config)):
-        return _finish(task, run_dir, watch, progress, reason)
-    watch.say(str(chosen))
-    keras.utils.set_random_seed(config.seed)
-    with chosen.scope():
-        loop = Loop(task, run_dir, watch)
-        progress = loop.run(checkpoint)
-    return _finish(task, run_dir, watch, progress, progress.reason_to_stop(config))
+    with only_here(run_dir):
+        chosen = devices.configure(task.config, trained_precision(run_dir))
+        open_run(task, run_dir, dataclasses.asdict(chosen))
+        watch = Watch(run_dir)
+        checkpoint = latest_checkpoint(run_dir / "checkpoints")
+        progress = Progress(**checkpoint.state) if checkpoint else None
+        if not progress or not progress.reason_to_stop(task.config):
+            watch.say(str(chosen))
+            keras.utils.set_random_seed(task.config.seed)
+            with chosen.scope():
+                progress = Loop(task, run_dir, watch, on_epoch).run(checkpoint)
+        return _finish(task, run_dir, watch, progress)
 
 
 class Diverged(Exception):  # noqa: N818 - an event that the loop deals with, not an error
@@ -80,13 +91,21 @@ class Loop:
         task: The task with its tokenizers.
         run_dir: The run's folder.
         watch: Where to tell how it goes.
+        on_epoch: Called after each epoch.
     """
 
-    def __init__(self, task: Task[Any], run_dir: Path, watch: Watch) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        run_dir: Path,
+        watch: Watch,
+        on_epoch: Callable[[Progress], None],
+    ) -> None:
         self.task = task
         self.config = task.config
         self.run_dir = run_dir
         self.watch = watch
+        self.on_epoch = on_epoch
         self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
         feed = self.feeds.train
         streams = feed.streams if isinstance(feed, StreamFeed) else 0
@@ -193,6 +212,7 @@ class Loop:
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
         self.watch.epoch(progress, self.config.epochs)
         self.save(state)
+        self.on_epoch(progress)
 
     def _take(self, score: float, epoch: float) -> None:
         """Keeps the weights if they are the best so far, and else loses some patience."""
@@ -297,8 +317,9 @@ class _Steps(keras.callbacks.Callback):
         return (done - 1) / (time.monotonic() - self.traced)
 
 
-def _finish(task: Task[Any], run_dir: Path, watch: Watch, progress: Progress, reason: str) -> Run:
+def _finish(task: Task[Any], run_dir: Path, watch: Watch, progress: Progress) -> Run:
     """Sums a run up, and clears away what is only needed to go on quickly."""
+    reason = progress.reason_to_stop(task.config)
     best = next(row for row in progress.history if row["epoch"] == progress.best_epoch)
     run = Run(
         path=run_dir,

@@ -182,6 +182,39 @@ def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
     print(app.task_class(app.config_class(**values)).dataset.inspect())
 
 
+def rates(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Tries all learning rates in a few hundred steps; draws the loss and prints a suggestion."""
+    flags = [
+        Argument("folder", Path, Path("saved_models", app.name, "rates"), "Where the plot goes."),
+        Argument("steps", int, 200, "Steps in which the rate grows from 1e-6 to 1."),
+        *config_arguments(app.config_class),
+    ]
+    values = parse_arguments(command, rates.__doc__, flags, argv, config_file=True)
+    folder, steps = values.pop("folder"), values.pop("steps")
+    task = app.task_class(app.config_class(**values))
+
+    from nlp_suite.rate_finder import find_rate
+
+    print(f"--learning-rate {find_rate(task, folder, steps).suggestion:.2g}")
+
+
+def search(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Tries settings in many runs; writes a table of them and the best as a `--config` file."""
+    flags = [
+        Argument("folder", Path, Path("saved_models", app.name, "search"), "Where all is kept."),
+        Argument("trials", int, 20, "Runs in all; the same command goes on to more of them."),
+        *config_arguments(app.config_class),
+    ]
+    values = parse_arguments(command, search.__doc__, flags, argv, config_file=True)
+    folder, trials = values.pop("folder"), values.pop("trials")
+    task_class = app.task_class
+
+    from nlp_suite.search import search as search_settings
+
+    search_settings(task_class, app.config_class(**values), folder, trials)
+    print(folder / "best.yaml")
+
+
 def as_trained(flags: list[Argument]) -> list[Argument]:
     """Makes flags that change a run's settings only where they are given."""
     return [replace(f, default=None, help=f"{f.help} (default: as trained)") for f in flags]
@@ -192,5 +225,5 @@ def _side_by_side(example: Example, outcome: Prediction) -> dict[str, Any]:
     return {**example, **{f"predicted_{name}": value for name, value in outcome.items()}}
 
 
-TASK_VERBS = (train, evaluate, predict, export, inspect)
+TASK_VERBS = (train, evaluate, predict, export, inspect, rates, search)
 """In the order in which a newcomer meets them."""

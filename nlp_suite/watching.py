@@ -36,7 +36,7 @@ class Watch:
         self.run_dir = run_dir
         self.stream = stream or sys.stderr
         self.in_place = self.stream.isatty()
-        self.shown_at = 0.0
+        self.shown_at = time.monotonic()
         self.width = 0
 
     def say(self, line: str) -> None:
@@ -100,7 +100,7 @@ class Watch:
                 tf.summary.scalar(name, value, step)
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows as comma-separated values under a header of all their names.
 
     Example:

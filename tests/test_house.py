@@ -24,8 +24,8 @@ ROOMS = (
     "seq2seq decoding metrics baselines plots",
     "task generation",
     "devices",
-    "training checkpoints encoded feed interrupts optimization progress runs step validation "
-    "watching",
+    "training checkpoints encoded feed interrupts optimization progress rate_finder runs search "
+    "step validation watching",
     "export model_card serving",
     "arguments console verbs cli standalone demo",
 )
@@ -33,7 +33,16 @@ ROOMS = (
 
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names.split()}
 
-SLOW = {"tensorflow", "keras", "tensorflow_datasets", "sklearn", "matplotlib", "nltk", "rich"}
+SLOW = {
+    "tensorflow",
+    "keras",
+    "tensorflow_datasets",
+    "sklearn",
+    "matplotlib",
+    "nltk",
+    "rich",
+    "optuna",
+}
 """Packages that take long to import."""
 
 
@@ -116,7 +125,7 @@ def test_layers_and_models_run_under_every_keras_backend(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TASK_FILES], ids=name_of)
 def test_large_packages_are_imported_where_they_are_used(path: Path) -> None:
-    late = {"tensorflow_datasets", "sklearn", "matplotlib", "nltk", "rich"}
+    late = {"tensorflow_datasets", "sklearn", "matplotlib", "nltk", "rich", "optuna"}
     assert packages(path, at_import=True) & late == set()
 
 

@@ -20,7 +20,7 @@ from nlp_suite import training
 from nlp_suite.checkpoints import latest_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
-from nlp_suite.runs import WEIGHTS, restore
+from nlp_suite.runs import WEIGHTS, only_here, restore
 from nlp_suite.step import Learner
 from nlp_suite.training import Loop, train
 
@@ -273,3 +273,33 @@ def test_restore_needs_a_run_of_the_task(tmp_path: Path) -> None:
         restore(TinyLanguageModel, tmp_path)
     task, _ = restore(TinyClassifier, tmp_path)
     assert task.config == replace(QUICK, epochs=1)
+
+
+def test_two_processes_cannot_train_in_one_folder(tmp_path: Path) -> None:
+    with only_here(tmp_path), pytest.raises(UserError, match="another process is training"):
+        train(TinyClassifier(QUICK), tmp_path)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    leftover = tmp_path / "checkpoints" / ".000000009.abcd_123"
+    leftover.mkdir(parents=True)
+    with only_here(tmp_path):
+        assert not leftover.exists()
+
+
+def test_sigterm_saves_the_step_that_was_done(tmp_path: Path) -> None:
+    class Terminating(TinyClassifier):
+        def loss(self, logits: Any, targets: Any) -> Any:
+            losses, weights = super().loss(logits, targets)
+            tf.py_function(lambda: signal.raise_signal(signal.SIGTERM), [], [])
+            return losses, weights
+
+    with pytest.raises(SystemExit) as ended:
+        train(Terminating(QUICK), tmp_path / "stopped")
+    assert ended.value.code == 128 + signal.SIGTERM
+    checkpoint = latest_checkpoint(tmp_path / "stopped" / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.state["updates"] >= 1
+    train(TinyClassifier(QUICK), tmp_path / "stopped")
+    train(TinyClassifier(QUICK), tmp_path / "whole")
+    assert_same_run(TinyClassifier, tmp_path / "stopped", tmp_path / "whole")

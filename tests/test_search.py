@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from tiny import TinyClassifier, TinyConfig
+
+from nlp_suite import search as searching
+from nlp_suite.progress import Progress
+from nlp_suite.rate_finder import RateTrial, find_rate
+from nlp_suite.runs import Run
+from nlp_suite.search import search, searched_fields
+
+CONFIG = TinyConfig(precision="float32")
+
+
+class Interrupted(BaseException):
+    """Stands for the end of the process."""
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, interrupt_at: int = -1) -> list[TinyConfig]:
+    """Replaces training by a score that is the better, the nearer the rate is to 0.003."""
+    tried: list[TinyConfig] = []
+
+    def train(task: TinyClassifier, run_dir: Path, on_epoch: Any) -> Run:
+        tried.append(task.config)
+        if len(tried) - 1 == interrupt_at:
+            raise Interrupted
+        score = -abs(task.config.learning_rate - 0.003)
+        for epoch in (1, 2):
+            history = [{"epoch": float(e), "val_accuracy": score} for e in range(1, epoch + 1)]
+            on_epoch(Progress(data="", examples=0, epoch=epoch, history=history))
+        return Run(run_dir, "", 2, 0, 0, 2, {"val_accuracy": score})
+
+    monkeypatch.setattr(searching, "train", train)
+    return tried
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_begins_with_the_settings_given_and_keeps_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = pretend(monkeypatch)
+    best = search(TinyClassifier, CONFIG, tmp_path, trials=12)
+    assert len(tried) == 12
+    assert tried[0] == CONFIG
+    nearest = min(tried, key=lambda config: abs(config.learning_rate - 0.003))
+    assert best == nearest
+    assert yaml.safe_load((tmp_path / "best.yaml").read_text())["learning_rate"] == (
+        best.learning_rate
+    )
+    assert len(table(tmp_path)) == 12
+    assert {row["state"] for row in table(tmp_path)} == {"complete", "pruned"}
+
+
+def test_an_interrupted_search_repeats_its_trial_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pretend(monkeypatch, interrupt_at=2)
+    with pytest.raises(Interrupted):
+        search(TinyClassifier, CONFIG, tmp_path, trials=4)
+    second = pretend(monkeypatch)
+    search(TinyClassifier, CONFIG, tmp_path, trials=4)
+    assert second[0] == first[2]
+    assert len(second) == 2
+    assert [row["trial"] for row in table(tmp_path)] == ["0", "1", "2", "3"]
+
+
+def test_a_field_stays_searched_where_a_task_has_another_default() -> None:
+    assert TinyConfig.__dataclass_fields__["batch_size"].metadata == {}
+    assert searched_fields(TinyConfig)["batch_size"]["among"] == (32, 64, 128)
+
+
+def test_a_search_trains_real_runs(tmp_path: Path) -> None:
+    search(TinyClassifier, replace(CONFIG, epochs=1), tmp_path, trials=1)
+    assert (tmp_path / "trial-0" / "weights.weights.h5").exists()
+    assert not (tmp_path / "trial-0" / "checkpoints").exists()
+    assert optuna.load_study(
+        study_name="tiny", storage=f"sqlite:///{tmp_path / 'search.db'}"
+    ).best_value == float(table(tmp_path)[0]["score"])
+
+
+def test_the_rate_finder_ends_where_the_loss_multiplies(tmp_path: Path) -> None:
+    config = replace(CONFIG, optimizer="sgd", clip_norm=0.0)
+    trial = find_rate(TinyClassifier(config), tmp_path, steps=60)
+    assert trial.rates[0] == pytest.approx(1e-6)
+    assert len(trial.rates) == len(trial.losses) <= 60
+    assert trial.losses[0] == pytest.approx(0.69, abs=0.05)
+    assert trial.suggestion in [rate / 10 for rate in trial.rates]
+    assert (tmp_path / "learning_rates.png").stat().st_size > 1000
+
+
+def test_the_suggestion_is_a_tenth_of_the_best_rate() -> None:
+    assert RateTrial([1.0, 2.0, 3.0], [5.0, 4.0, 9.0]).suggestion == 0.2
