@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
-from nlp_suite.layers.masking import MaskedLayer, masked_softmax
+from nlp_suite.layers.base import MaskedLayer
+from nlp_suite.layers.masking import masked_softmax
 
 KINDS = ("dot", "scaled_dot", "general", "additive")
 Shape = tuple[Any, ...]
@@ -118,8 +119,7 @@ class Attention(MaskedLayer):
         keys = self.keys(memory) if keys is None else keys
         if self.coverage and coverage is not None:
             keys = keys + coverage[..., None] * self.coverage_weight
-        # In float32 also under mixed precision: a softmax over long memories needs its digits.
-        weights = masked_softmax(ops.cast(self._scores(query, keys), "float32"), mask)
+        weights = masked_softmax(self._scores(query, keys), mask)
         context = ops.matmul(ops.cast(weights, memory.dtype), memory)
         if self.gate is not None:
             context = self.gate(query) * context

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
-from nlp_suite.layers.masking import MaskedLayer
+from nlp_suite.layers.base import MaskedLayer
 from nlp_suite.layers.rnn import rnn
 
 MERGES = ("concat", "sum", "average", "multiply")

@@ -9,8 +9,8 @@ from keras import ops
 
 from nlp_suite.errors import UserError
 from nlp_suite.layers.attention import Attention
+from nlp_suite.layers.base import MaskedLayer, build_once
 from nlp_suite.layers.loop import scan
-from nlp_suite.layers.masking import MaskedLayer
 from nlp_suite.layers.stacks import RNNStack, State
 
 PARTS = ("embedding", "stack", "logits", "attention")
@@ -67,12 +67,12 @@ class Decoder(MaskedLayer):
 
     def build(self, tokens_shape: Any, memory_shape: Any = None) -> None:
         """Builds every part for a memory of this shape."""
-        self.embedding.build(tokens_shape)
+        build_once(self.embedding, tokens_shape)
         fed = self.stack.units if self.input_feeding else 0
-        self.stack.build((None, None, self.embedding.units + fed))
+        build_once(self.stack, (None, None, self.embedding.units + fed))
         outputs_shape = (None, None, self.stack.units)
         if self.attention is not None:
-            self.attention.build(outputs_shape, memory_shape)
+            build_once(self.attention, outputs_shape, memory_shape)
             self.combine = keras.layers.Dense(
                 self.stack.units,
                 activation="tanh",
@@ -81,7 +81,7 @@ class Decoder(MaskedLayer):
                 dtype=self.dtype_policy,
             )
             self.combine.build((None, None, self.stack.units + memory_shape[-1]))
-        self.logits.build(outputs_shape)
+        build_once(self.logits, outputs_shape)
 
     def first_state(self, state: State, memory: Any = None) -> State:
         """Completes the stack's first state by what input feeding and coverage remember.

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.base import build_once
 from nlp_suite.layers.regularizers import check_share
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors
 
@@ -43,12 +44,9 @@ class TokenEmbedding(keras.layers.Layer):
         self.units = units
         self.dropout = dropout
         self.seed_generator = keras.random.SeedGenerator()
-        self.built = False
 
     def build(self, _: tuple[int | None, ...] = ()) -> None:
         """Makes the table of vectors."""
-        if self.built:
-            return
         # Without autocast: only the vectors looked up are cast, not the table at every step.
         self.embeddings = self.add_weight(
             shape=(self.vocabulary_size, self.units),
@@ -56,7 +54,6 @@ class TokenEmbedding(keras.layers.Layer):
             autocast=False,
             name="embeddings",
         )
-        self.built = True
 
     def call(self, ids: Any, training: bool | None = None) -> Any:
         """Maps int [...] to float [..., units]."""
@@ -90,7 +87,7 @@ class TokenEmbedding(keras.layers.Layer):
                 f"`embedding_units` must be the size of the vectors in `embeddings`. Received: "
                 f"embedding_units={self.units}. Pass --embedding-units {size}."
             )
-        self.build()
+        build_once(self)
         self.embeddings.assign(fitted.table)
         return fitted
 
@@ -141,7 +138,7 @@ class TiedLogits(keras.layers.Layer):
 
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Makes the bias, and the projection where sizes differ."""
-        self.embedding.build()
+        build_once(self.embedding)
         if inputs_shape[-1] != self.embedding.units:
             self.projection = keras.layers.Dense(
                 self.embedding.units, name="projection", dtype=self.dtype_policy

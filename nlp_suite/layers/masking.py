@@ -1,8 +1,4 @@
-"""Masks, which are explicit here: bool [batch, time], True at real steps, False at padding.
-
-Keras can also carry masks along unseen, attached to tensors. Those get lost on the way (in
-attention, in arithmetic, in exports) without a sign, so no layer of this package relies on them.
-"""
+"""Masks, which are explicit here: bool [batch, time], True at real steps, False at padding."""
 
 from __future__ import annotations
 
@@ -12,27 +8,20 @@ import keras
 from keras import ops
 
 
-class MaskedLayer(keras.layers.Layer):
-    """A layer that takes its mask as an argument and attaches none to its outputs."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def compute_mask(self, *_: Any, **__: Any) -> None:
-        """Attaches no mask to the outputs."""
-
-
 def masked_softmax(scores: Any, mask: Any = None) -> Any:
     """Normalises scores over the real entries; entries that are padding weigh exactly zero.
 
+    It computes in float32 at least: under mixed precision a softmax over a long memory needs its
+    digits.
+
     Args:
-        scores: float32 [batch, time, source].
+        scores: float [batch, time, source].
         mask: bool [batch, source]; None when all is real.
 
     Returns:
-        Weights of the same shape; zeros in a row without a real entry.
+        Weights, float32 [batch, time, source]; zeros in a row without a real entry.
     """
+    scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     if mask is None:
         return ops.softmax(scores, axis=-1)
     real = ops.cast(mask, scores.dtype)[:, None]
@@ -63,5 +52,7 @@ def masked_mean(values: Any, mask: Any) -> Any:
     Returns:
         float [batch, features]; zeros in a row without a real step.
     """
-    real = ops.cast(mask, values.dtype)[..., None]
-    return ops.sum(values * real, axis=1) / ops.maximum(ops.sum(real, axis=1), 1)
+    # Counted in float32 at least: bfloat16 counts no further than 256.
+    real = ops.cast(mask, keras.backend.result_type(values.dtype, "float32"))
+    shares = real / ops.maximum(ops.sum(real, axis=1, keepdims=True), 1)
+    return ops.matmul(ops.cast(shares, values.dtype)[:, None], values)[:, 0]

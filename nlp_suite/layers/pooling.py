@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
-from nlp_suite.layers.masking import MaskedLayer, masked_max, masked_mean, masked_softmax
+from nlp_suite.layers.base import MaskedLayer
+from nlp_suite.layers.masking import masked_max, masked_mean, masked_softmax
 
 KINDS = ("last", "max", "mean", "concat", "attention")
 
@@ -90,6 +91,6 @@ class Pooling(MaskedLayer):
 
     def _attended(self, outputs: Any, mask: Any) -> Any:
         """Averages by learned weights."""
-        scores = ops.cast(self.energy(self.hidden(outputs))[..., 0], "float32")
-        weights = ops.cast(masked_softmax(scores[:, None], mask), outputs.dtype)
-        return ops.matmul(weights, outputs)[:, 0]
+        scores = self.energy(self.hidden(outputs))[..., 0]
+        weights = masked_softmax(scores[:, None], mask)
+        return ops.matmul(ops.cast(weights, outputs.dtype), outputs)[:, 0]

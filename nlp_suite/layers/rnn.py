@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.base import MaskedLayer, build_once
 from nlp_suite.layers.cells import LAYER_NORM_CELLS
-from nlp_suite.layers.masking import MaskedLayer
 from nlp_suite.layers.regularizers import check_share
 
 CELLS = {
@@ -103,7 +103,7 @@ class WeightDrop(MaskedLayer):
 
     def build(self, sequences_shape: tuple[int | None, ...]) -> None:
         """Builds the wrapped layer for inputs of this shape."""
-        self.rnn.build(sequences_shape)
+        build_once(self.rnn, sequences_shape)
 
     def compute_output_shape(self, sequences_shape: tuple[int | None, ...]) -> Any:
         """Returns the shapes of outputs and states."""

@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.base import MaskedLayer
 from nlp_suite.layers.bidirectional import BidirectionalRNN
-from nlp_suite.layers.masking import MaskedLayer
 from nlp_suite.layers.regularizers import (
     ActivationRegularization,
     VariationalDropout,
