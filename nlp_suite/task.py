@@ -231,6 +231,10 @@ class Task(ABC, Generic[ConfigT]):
             Metrics by the names the field uses; `monitor` is one of them.
         """
 
+    def metric_signatures(self) -> dict[str, str]:
+        """Says how metrics were computed whose numbers cannot be compared without it, by name."""
+        return {}
+
     def score(self, model: keras.Model, examples: Iterable[Example]) -> dict[str, float]:
         """Measures what a model makes of some examples.
 

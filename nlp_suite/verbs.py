@@ -143,6 +143,8 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
     outcomes = list(task.outcomes(model, with_progress(examples, "evaluate", len(examples))))
     report: dict[str, Any] = {"data": task.config.data, "split": part, "examples": len(examples)}
     report |= task.measure(examples, outcomes)
+    if signatures := task.metric_signatures():
+        report["signatures"] = signatures
     if baseline:
         print("measuring the baselines", file=sys.stderr)
         report["baselines"] = task.baseline(task.examples("train"), examples)

@@ -97,6 +97,10 @@ class Translation(GeneratingTask[TranslationConfig]):
         texts = [str(outcome["text"]) for outcome in outcomes]
         return metrics.translation(texts, self._targets(examples), self.config.target)
 
+    def metric_signatures(self) -> dict[str, str]:
+        """Gives sacreBLEU's signature of each metric."""
+        return metrics.signatures(self.config.target)
+
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures the untranslated source, and the target of the most similar training source."""
         sources = [str(e[self.config.source]) for e in test]
