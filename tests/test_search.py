@@ -101,3 +101,11 @@ def test_the_rate_finder_ends_where_the_loss_multiplies(tmp_path: Path) -> None:
 
 def test_the_suggestion_is_a_tenth_of_the_best_rate() -> None:
     assert RateTrial([1.0, 2.0, 3.0], [5.0, 4.0, 9.0]).suggestion == 0.2
+
+
+def test_both_have_a_command(toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toy("rates", "--folder", tmp_path, "--steps", "10") == 0
+    assert capsys.readouterr().out.startswith("--learning-rate ")
+    assert toy("search", "--folder", tmp_path, "--trials", "1", "--epochs", "1") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'best.yaml'}\n"
+    assert toy("train", "--config", tmp_path / "best.yaml", "--run-dir", tmp_path / "run") == 0
