@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -34,11 +35,11 @@ def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """
     rate, decay = float(config.learning_rate), config.weight_decay or None
     makers: dict[str, Callable[[], keras.optimizers.Optimizer]] = {
-        "adam": lambda: FusedAdam(rate),
-        "adamw": lambda: FusedAdam(rate, weight_decay=decay),
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
-        "adafactor": lambda: keras.optimizers.Adafactor(rate, weight_decay=decay),
-        "nt_asgd": lambda: keras.optimizers.SGD(rate, weight_decay=decay),
+        "adam": lambda: Adam(rate),
+        "adamw": lambda: Adam(rate, weight_decay=decay),
+        "sgd": lambda: SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+        "adafactor": lambda: Adafactor(rate, weight_decay=decay),
+        "nt_asgd": lambda: SGD(rate, weight_decay=decay),
     }
     if config.optimizer not in makers:
         raise UserError(
@@ -57,6 +58,32 @@ def make_optimizer(config: Config) -> keras.optimizers.Optimizer:
     if keras.config.dtype_policy().compute_dtype == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+class ScaledRates(keras.optimizers.Optimizer):
+    """Makes an optimizer that it is mixed into learn some weights faster or slower than others.
+
+    Discriminative rates (Howard and Ruder 2018, arXiv:1801.06146).
+    """
+
+    _scales: Mapping[int, float] = MappingProxyType({})
+
+    def set_scales(self, scales: Mapping[str, float]) -> None:
+        """Sets the factors of the learning rate.
+
+        Args:
+            scales: Factors by the weights' paths; weights that are not named keep the rate.
+        """
+        self._scales = {
+            index: scales[weight.path]
+            for index, weight in enumerate(self._trainable_variables)
+            if weight.path in scales
+        }
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Updates one weight at its own rate."""
+        scale = self._scales.get(self._get_variable_index(variable), 1.0)
+        super().update_step(gradient, variable, learning_rate * scale)
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -81,6 +108,18 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=gradient,
         )
+
+
+class Adam(ScaledRates, FusedAdam):
+    """Adam, and AdamW where weights decay."""
+
+
+class SGD(ScaledRates, keras.optimizers.SGD):
+    """Stochastic gradient descent."""
+
+
+class Adafactor(ScaledRates, keras.optimizers.Adafactor):
+    """Adafactor."""
 
 
 def make_schedule(config: Config, steps: int) -> Rate:

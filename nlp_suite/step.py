@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nlp_suite.config import Config
 from nlp_suite.encoded import Array
+from nlp_suite.layers import rate_scales, thaw
 from nlp_suite.optimization import make_average, make_optimizer
 from nlp_suite.task import Task
 
@@ -60,7 +61,8 @@ class Learner(keras.Model):
         self.built = True
         # XLA would compile anew for every length of a batch: 1.3 s each.
         self.compile(make_optimizer(config), jit_compile=False)
-        self.optimizer.build(self.trainable_variables)
+        self.optimizer.build(network.trainable_variables)
+        getattr(self.optimizer, "inner_optimizer", self.optimizer).set_scales(rate_scales(network))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -101,6 +103,11 @@ class Learner(keras.Model):
         for metric in self.task_metrics:
             metric.update_state(targets, logits, weights)
         return {m.name: m.result() for m in (self.loss_metric, *self.task_metrics)}
+
+    def begin(self, epoch: int) -> None:
+        """Freezes and unfreezes the layers that ask for it, before an epoch or a part of one."""
+        if thaw(self.network, epoch):
+            self.make_train_function(force=True)
 
     def forget(self) -> None:
         """Sets the carried state to zero, for the beginning of a stream."""

@@ -187,6 +187,7 @@ class Loop:
         """Trains an epoch, or the rest of one, and looks at how good the network is by then."""
         progress = self.progress
         epoch = progress.epoch
+        self.learner.begin(epoch)
         if not progress.step:
             self.learner.forget()
         with Interrupts() as interrupts:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 from tiny import TinyClassifier, TinyConfig, TinyLanguageModel
 
 from nlp_suite.encoded import Array
+from nlp_suite.layers import freeze_until, scale_rate
 from nlp_suite.step import Learner
 
 CONFIG = TinyConfig(precision="float32", clip_norm=0.0)
@@ -17,7 +20,10 @@ LABELS = np.array([1, 0, 0, 1], np.int32)
 
 
 def make(
-    config: TinyConfig, task_class: type[TinyClassifier] = TinyClassifier, streams: int = 0
+    config: TinyConfig,
+    task_class: type[TinyClassifier] = TinyClassifier,
+    streams: int = 0,
+    build: Callable[[keras.Model], None] = lambda network: None,
 ) -> Learner:
     """A learner whose weights depend on nothing but the classes."""
     keras.utils.set_random_seed(1)
@@ -27,6 +33,7 @@ def make(
     for layer in network.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
+    build(network)
     return Learner(task, network, config, streams)
 
 
@@ -179,3 +186,32 @@ def test_a_weight_that_no_logit_depends_on_stays_as_it_is() -> None:
     learner = make(CONFIG, Idle)
     train(learner, TOKENS, LABELS)
     assert learner.network.idle.numpy().tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adafactor", "nt_asgd"])
+def test_a_layer_can_learn_at_a_fraction_of_the_rate(optimizer: Any) -> None:
+    """A step at a fraction of the rate is that fraction of the step."""
+    config = replace(CONFIG, optimizer=optimizer)
+    whole, slow = (
+        make(config),
+        make(config, build=lambda network: scale_rate(network.layers[1], 0.25)),
+    )
+    before = whole.network.get_weights()
+    train(whole, TOKENS, LABELS)
+    train(slow, TOKENS, LABELS)
+    steps = [
+        [after - start for after, start in zip(learner.network.get_weights(), before, strict=True)]
+        for learner in (whole, slow)
+    ]
+    np.testing.assert_allclose(steps[1][0], steps[0][0] * 0.25, atol=1e-7)
+    np.testing.assert_array_equal(steps[1][1], steps[0][1])
+
+
+def test_a_layer_can_stay_frozen_for_its_first_epochs() -> None:
+    learner = make(CONFIG, build=lambda network: freeze_until(network.layers[1], 1))
+    embedding = learner.network.layers[1].embeddings
+    before = embedding.numpy()
+    for epoch, moves in enumerate([False, True]):
+        learner.begin(epoch)
+        train(learner, TOKENS, LABELS)
+        assert (np.abs(embedding.numpy() - before).max() > 0) == moves
