@@ -22,6 +22,7 @@ from random_decoder import (
     texts,
 )
 
+from nlp_suite.config import GenerationConfig
 from nlp_suite.decoding import (
     align,
     attended_words,
@@ -31,6 +32,7 @@ from nlp_suite.decoding import (
     sample,
     score,
 )
+from nlp_suite.errors import UserError
 from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 from nlp_suite.text import WordTokenizer
 
@@ -206,6 +208,21 @@ def test_an_unknown_word_becomes_the_word_it_attended_to() -> None:
     unknown = attended_words(attention, tokenizer.words(source))
     decoded = tokenizer.decode(tokens, unknown).numpy().tolist()
     assert decoded == [[b"liebe Emma"], [b"guten tag, Knightley"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_best": 5}, "`n_best` must be at most 4 with decode=beam"),
+        ({"decode": "greedy", "n_best": 2}, "`n_best` must be at most 1 with decode=greedy"),
+        ({"beam_groups": 3}, "`beam_groups` must divide beam_width=4"),
+        ({"beam_width": 0}, "`beam_width` must be at least 1"),
+        ({"top_p": 0.0}, "`top_p` must be above 0"),
+    ],
+)
+def test_senseless_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        GenerationConfig(**settings)
 
 
 class Exported(tf.Module):
