@@ -19,8 +19,8 @@ TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
 ROOMS = (
     "errors files config specials",
-    "text images image_header datasets",
-    "layers",
+    "text images image_header efficientnet datasets",
+    "layers efficientnet",
     "seq2seq decoding metrics baselines plots",
     "task generation",
     "devices",
