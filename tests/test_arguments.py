@@ -132,12 +132,9 @@ def test_help_groups_flags_by_where_their_fields_come_from(
     text = capsys.readouterr().out
     assert ended.value.code == 0
     headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
-    assert headings[1:] == [
-        "Which data is read, and how strictly:",
-        "What every task has: its data and how it is trained:",
-        "The recurrent network of a task:",
-        "How a garden is kept:",
-    ]
+    groups = dict.fromkeys(f"{a.group}:" for a in config_arguments(GardenConfig))
+    assert headings[1:] == list(groups)
+    assert {"The recurrent network of a task:", "How a garden is kept:"} < set(headings)
     assert "How 100% of the beds lie. (default: rows)" in " ".join(text.split())
 
 
