@@ -73,8 +73,8 @@ def config_arguments(config_class: type[Config]) -> list[Argument]:
 
     Example:
         >>> arguments = {argument.spelling: argument for argument in config_arguments(Config)}
-        >>> arguments["--batch-size"].type, arguments["--batch-size"].group
-        (<class 'int'>, 'What every task has: its data and how it is trained')
+        >>> arguments["--batch-size"].type, arguments["--batch-size"].positional
+        (<class 'int'>, False)
     """
     hints = get_type_hints(config_class)
     lineage = [cls for cls in reversed(config_class.__mro__) if cls is not object]
