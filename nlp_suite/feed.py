@@ -30,10 +30,14 @@ class Feed(ABC):
 
     Args:
         encoded: The examples.
+
+    Attributes:
+        streams: Rows of every batch that go on in the next one; 0 when batches are apart.
     """
 
     def __init__(self, encoded: Encoded) -> None:
         self.encoded = encoded
+        self.streams = 0
 
     @abstractmethod
     def steps(self, epoch: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from nlp_suite import devices
-from nlp_suite.feed import StreamFeed, make_feeds
+from nlp_suite.feed import make_feeds
 from nlp_suite.plots import learning_rates
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
@@ -63,8 +63,7 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
     task.tokenizers = task.tokenizers or task.learn_tokenizers(task.examples("train"))
     with chosen.scope():
         feed = make_feeds(task, folder / "encoded").train
-        streams = feed.streams if isinstance(feed, StreamFeed) else 0
-        learner = Learner(task, task.build_model(), task.config, streams)
+        learner = Learner(task, task.build_model(), task.config, feed.streams)
         growth = _Growth(steps)
         learner.fit(
             feed.dataset(0).repeat(),

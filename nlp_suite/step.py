@@ -59,10 +59,11 @@ class Learner(keras.Model):
             self.carried = [_zeros_like(part) for part in keras.tree.flatten(self._structure)]
         self._metrics_to_resume: list[Array] = []
         self.built = True
+        optimizer = make_optimizer(config)
+        optimizer.build(network.trainable_variables)
+        getattr(optimizer, "inner_optimizer", optimizer).set_scales(rate_scales(network))
         # XLA would compile anew for every length of a batch: 1.3 s each.
-        self.compile(make_optimizer(config), jit_compile=False)
-        self.optimizer.build(network.trainable_variables)
-        getattr(self.optimizer, "inner_optimizer", self.optimizer).set_scales(rate_scales(network))
+        self.compile(optimizer, jit_compile=False)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -23,7 +23,7 @@ from nlp_suite import devices
 from nlp_suite.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
-from nlp_suite.feed import Feeds, StreamFeed, make_feeds
+from nlp_suite.feed import Feeds, make_feeds
 from nlp_suite.interrupts import Interrupts
 from nlp_suite.optimization import make_schedule
 from nlp_suite.plots import learning_curves
@@ -39,7 +39,7 @@ from nlp_suite.runs import (
 )
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
-from nlp_suite.validation import validate
+from nlp_suite.validation import sample_predictions, validate
 from nlp_suite.watching import Watch
 
 SETTLED = 20
@@ -108,8 +108,7 @@ class Loop:
         self.on_epoch = on_epoch
         self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
         feed = self.feeds.train
-        streams = feed.streams if isinstance(feed, StreamFeed) else 0
-        self.learner = Learner(task, task.build_model(), self.config, streams)
+        self.learner = Learner(task, task.build_model(), self.config, feed.streams)
         self.schedule = make_schedule(self.config, self.config.epochs * feed.steps(0))
         self.progress = Progress(data=self.feeds.fingerprint, examples=len(feed.encoded))
         self.clock = self.saved_at = time.monotonic()
@@ -209,9 +208,10 @@ class Loop:
         with average.applied() if average else nullcontext():
             metrics |= validate(self.learner, self.feeds.validation, progress)
             self._take(metrics[f"val_{self.task.monitor}"], passed)
+            samples = sample_predictions(self.learner)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
-        self.watch.epoch(progress, self.config.epochs)
+        self.watch.epoch(progress, self.config.epochs, samples)
         self.save(state)
         self.on_epoch(progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,8 @@ from nlp_suite.task import Task
 
 PILOT = 32
 """Examples scored to see how long it takes."""
+SHOWN = 3
+"""Examples shown with their predictions."""
 
 
 def validate(learner: Learner, feed: Feed, progress: Progress) -> dict[str, float]:
@@ -41,6 +44,19 @@ def validate(learner: Learner, feed: Feed, progress: Progress) -> dict[str, floa
     return {f"val_{name}": float(value) for name, value in measured.items()}
 
 
+def sample_predictions(learner: Learner) -> str:
+    """Answers the first validation examples, to be read by people.
+
+    Returns:
+        A list in Markdown: what each example says, and what the network says to it.
+    """
+    task: Task[Any] = learner.task
+    examples = list(islice(task.examples("validation"), SHOWN))
+    answers = task.predictions(learner.network, map(task.raw_inputs, examples))
+    pairs = zip(examples, answers, strict=True)
+    return "\n".join(f"- {_readable(example)} → {_readable(answer)}" for example, answer in pairs)
+
+
 def sample_size(learner: Learner, examples: Examples) -> int:
     """Finds how many examples can be scored in `score_seconds`, by scoring a few.
 
@@ -59,6 +75,10 @@ def sample_size(learner: Learner, examples: Examples) -> int:
     if affordable >= len(examples):
         return len(examples)
     return max(PILOT, 2 ** (int(affordable).bit_length() - 1))
+
+
+def _readable(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}: {v}" for k, v in values.items() if not isinstance(v, bytes))
 
 
 def _score(learner: Learner, examples: Examples, size: int) -> dict[str, float]:

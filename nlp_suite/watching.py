@@ -78,11 +78,19 @@ class Watch:
         else:
             print(line, file=self.stream, flush=True)
 
-    def epoch(self, progress: Progress, epochs: int) -> None:
-        """Tells how an epoch went, and writes history.csv anew."""
+    def epoch(self, progress: Progress, epochs: int, samples: str) -> None:
+        """Tells how an epoch went, and writes history.csv anew.
+
+        Args:
+            progress: How far the run is.
+            epochs: How many epochs it may last.
+            samples: Predictions of the network as it is, in Markdown.
+        """
         row = progress.history[-1]
         write_table(self.run_dir / "history.csv", progress.history)
         self._board({f"epoch/{name}": value for name, value in row.items()}, progress.updates)
+        with self._writer.as_default():
+            tf.summary.text("predictions", samples, progress.updates)
         shown = ("loss", *(name for name in row if name.startswith("val_")))
         self.say(
             f"epoch {row['epoch']:g}/{epochs}  {duration(progress.seconds)}  "
