@@ -213,6 +213,17 @@ class BidirectionalConfig(RecurrentConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinetuningConfig:
+    """Learning on from weights that were learned elsewhere."""
+
+    frozen_epochs: int = 0
+    """Epochs in which the pretrained weights stay as they are, while the fresh ones above them
+    settle (Howard & Ruder 2018); -1 never changes them."""
+    pretrained_rate: float = 1.0
+    """Share of the learning rate at which the pretrained weights learn (Howard & Ruder 2018)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TiedConfig(RecurrentConfig):
     """Predicting tokens with a recurrent network."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from layer_checks import arrays, assert_close, gradients, policy
 
-from nlp_suite.config import EncoderDecoderConfig, RecurrentConfig
+from nlp_suite.config import EncoderDecoderConfig, FinetuningConfig, RecurrentConfig
 from nlp_suite.errors import UserError
 from nlp_suite.layers import (
     ImageEncoder,
@@ -20,6 +20,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_image_encoder,
     build_stack,
+    finetune,
     freeze_until,
     rate_scales,
     scale_rate,
@@ -158,6 +159,19 @@ def test_inner_layers_may_thaw_before_the_one_that_holds_them() -> None:
     freeze_until(model.layers[1], 0)
     thaw(model, 0)
     assert [layer.trainable for layer in model.layers] == [False, True]
+
+
+def test_pretrained_layers_follow_the_settings() -> None:
+    model = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(2)])
+    model.build((None, 2))
+    finetune(model.layers[0], FinetuningConfig(frozen_epochs=1, pretrained_rate=0.25))
+    finetune(model.layers[1], FinetuningConfig(frozen_epochs=-1))
+    learning = []
+    for epoch in range(2):
+        thaw(model, epoch)
+        learning.append([layer.trainable for layer in model.layers])
+    assert learning == [[False, False], [True, False]]
+    assert set(rate_scales(model).values()) == {0.25}
 
 
 def test_rates_are_scaled_for_a_layer_and_all_within_it() -> None:

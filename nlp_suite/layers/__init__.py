@@ -17,7 +17,7 @@ from nlp_suite.layers.building import (
 )
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
-from nlp_suite.layers.finetuning import freeze_until, rate_scales, scale_rate, thaw
+from nlp_suite.layers.finetuning import finetune, freeze_until, rate_scales, scale_rate, thaw
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
@@ -48,6 +48,7 @@ __all__ = [
     "build_logits",
     "build_stack",
     "disable_cudnn",
+    "finetune",
     "fit_vectors",
     "freeze_until",
     "rate_scales",

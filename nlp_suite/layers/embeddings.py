@@ -67,12 +67,15 @@ class TokenEmbedding(keras.layers.Layer):
             vectors = vectors * ops.take(words, ids, axis=0)[..., None]
         return vectors
 
-    def load_vectors(self, vectors: Mapping[str, Any], vocabulary: Sequence[str]) -> FittedVectors:
+    def load_vectors(
+        self, vectors: Mapping[str, Any], vocabulary: Sequence[str], *, seed: int = 0
+    ) -> FittedVectors:
         """Starts from vectors learned elsewhere.
 
         Args:
             vectors: float [units] by word; see `read_vectors`.
             vocabulary: The words by id.
+            seed: Seeds the vectors of unknown words; see `fit_vectors`.
 
         Returns:
             What was loaded; its `str` says how much of the vocabulary was found.
@@ -80,7 +83,7 @@ class TokenEmbedding(keras.layers.Layer):
         Raises:
             UserError: The vectors have another size than the layer's, or hold none of the words.
         """
-        fitted = fit_vectors(vectors, vocabulary)
+        fitted = fit_vectors(vectors, vocabulary, seed=seed)
         size = fitted.table.shape[1]
         if size != self.units:
             raise UserError(

@@ -10,6 +10,28 @@ from __future__ import annotations
 
 import keras
 
+from nlp_suite.config import FinetuningConfig
+
+
+def finetune(layer: keras.layers.Layer, config: FinetuningConfig) -> None:
+    """Asks that a pretrained layer learns when and as fast as the settings say.
+
+    Args:
+        layer: Any layer or model, built or not.
+        config: A task's settings.
+
+    Example:
+        >>> layer = keras.layers.Dense(2)
+        >>> finetune(layer, FinetuningConfig(frozen_epochs=-1))
+        >>> layer.trainable
+        False
+    """
+    if config.frozen_epochs < 0:
+        layer.trainable = False
+        return
+    freeze_until(layer, config.frozen_epochs)
+    scale_rate(layer, config.pretrained_rate)
+
 
 def freeze_until(layer: keras.layers.Layer, epoch: int) -> None:
     """Asks that a layer and all within it stay frozen in the epochs before this one.

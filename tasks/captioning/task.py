@@ -21,6 +21,7 @@ from nlp_suite.layers import (
     build_decoder,
     build_embedding,
     build_image_encoder,
+    finetune,
 )
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.task import Prediction, Tensors, batches
@@ -99,6 +100,8 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         size = config.image_size
         source = np.zeros([1, 2, FEATURES] if self._has_features else [1, size, size, 3], "uint8")
         model({"source": source, "tokens": np.full([1, 2], EOS)})
+        if isinstance(encoder, PretrainedImageEncoder):
+            finetune(encoder.backbone, config)
         return model
 
     def initialize(self, model: keras.Model) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import BidirectionalConfig, Config
+from nlp_suite.config import BidirectionalConfig, Config, FinetuningConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentConfig(BidirectionalConfig, Config):
+class SentimentConfig(BidirectionalConfig, FinetuningConfig, Config):
     """A recurrent network over word vectors, pooled into one answer a text."""
 
     units: int = 128
@@ -24,6 +24,9 @@ class SentimentConfig(BidirectionalConfig, Config):
     embeddings: str = "builtin"
     """Pretrained vectors beside the learned ones: builtin (GloVe, 50 numbers a word), none, or a
     text file of GloVe, word2vec or fastText vectors, plain or .gz."""
+    frozen_epochs: int = -1
+    """Epochs in which the pretrained vectors stay as they are; -1 never changes them, for the
+    builtin data is too small to improve them."""
     embedding_units: int = 50
     """Size of the learned and of the pretrained vectors; the builtin ones have 50 numbers."""
 

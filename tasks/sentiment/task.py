@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ import tensorflow as tf
 
 from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
-from nlp_suite.errors import UserError
 from nlp_suite.layers import (
     Pooling,
     TokenEmbedding,
     build_embedding,
     build_encoder_stack,
-    fit_vectors,
+    finetune,
     read_vectors,
 )
 from nlp_suite.task import Prediction, Task, Tensors
@@ -93,7 +93,8 @@ class Sentiment(Task[SentimentConfig]):
     def build_model(self) -> keras.Model:
         """Builds the classifier."""
         config, words = self.config, self.tokenizers["text"].vocabulary_size
-        pretrained = TokenEmbedding(words, config.embedding_units, trainable=False)
+        pretrained = TokenEmbedding(words, config.embedding_units)
+        finetune(pretrained, config)
         model = SentimentClassifier(
             build_embedding(config, min(words, config.vocabulary_size)),
             pretrained if self._vectors else None,
@@ -106,20 +107,13 @@ class Sentiment(Task[SentimentConfig]):
         return model
 
     def initialize(self, model: keras.Model) -> None:
-        """Fills in the pretrained vectors."""
+        """Fills in the pretrained vectors and says how many of the words have one."""
         if not self._vectors:
             return
         vocabulary = self.tokenizers["text"].vocabulary
-        fitted = fit_vectors(
-            read_vectors(self._vectors, words=vocabulary), vocabulary, seed=self.config.seed
-        )
-        if fitted.table.shape[1] != self.config.embedding_units:
-            raise UserError(
-                "`embedding_units` must be the size of the pretrained vectors. Received: "
-                f"embedding_units={self.config.embedding_units}, vectors of "
-                f"{fitted.table.shape[1]}. Pass --embedding-units {fitted.table.shape[1]}."
-            )
-        model.pretrained.embeddings.assign(fitted.table)
+        vectors = read_vectors(self._vectors, words=vocabulary)
+        fitted = model.pretrained.load_vectors(vectors, vocabulary, seed=self.config.seed)
+        print(f"embeddings: {fitted}", file=sys.stderr)
 
     def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
         """Tells labels.
