@@ -21,6 +21,7 @@ class Progress:
         rate_factor: What the schedule's rate is multiplied with.
         initial_loss: The loss of the very first batch; 0 before it.
         best: The best validation score so far, None before the first.
+        best_loss: The validation loss at that time.
         best_epoch: When it was reached, in epochs; a fraction when time was up in the midst of one.
         bad_epochs: Epochs since then.
         setbacks: Times that the run diverged and went back.
@@ -37,30 +38,38 @@ class Progress:
     rate_factor: float = 1.0
     initial_loss: float = 0.0
     best: float | None = None
+    best_loss: float = 0.0
     best_epoch: float = 0
     bad_epochs: int = 0
     setbacks: int = 0
     sample: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def take_score(self, score: float, epoch: float, *, higher_is_better: bool) -> bool:
+    def take_score(
+        self, score: float, loss: float, epoch: float, *, higher_is_better: bool
+    ) -> bool:
         """Notes a validation score.
 
         Args:
             score: What was measured.
+            loss: The validation loss, which decides between equal scores: a young translator's
+                BLEU stays 0 for epochs while it learns.
             epoch: When, in epochs.
-            higher_is_better: Whether more of it is better.
+            higher_is_better: Whether more of the score is better.
 
         Returns:
             Whether it is the best so far.
 
         Example:
             >>> progress = Progress(data="", examples=0)
-            >>> [progress.take_score(s, 1, higher_is_better=True) for s in (0.5, 0.4, 0.6)]
-            [True, False, True]
+            >>> measured = [(0.0, 6.0), (0.0, 5.0), (0.3, 5.5), (0.2, 4.0)]
+            >>> [progress.take_score(*both, 1, higher_is_better=True) for both in measured]
+            [True, True, True, False]
         """
-        if self.best is None or (score > self.best if higher_is_better else score < self.best):
-            self.best, self.best_epoch, self.bad_epochs = score, epoch, 0
+        sign = 1 if higher_is_better else -1
+        if self.best is None or (sign * score, -loss) > (sign * self.best, -self.best_loss):
+            self.best, self.best_loss = score, loss
+            self.best_epoch, self.bad_epochs = epoch, 0
             return True
         self.bad_epochs += 1
         return False

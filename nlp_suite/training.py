@@ -207,7 +207,7 @@ class Loop:
         average = self.learner.average
         with average.applied() if average else nullcontext():
             metrics |= validate(self.learner, self.feeds.validation, progress)
-            self._take(metrics[f"val_{self.task.monitor}"], passed)
+            self._take(metrics[f"val_{self.task.monitor}"], metrics["val_loss"], passed)
             samples = sample_predictions(self.learner)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
@@ -215,10 +215,10 @@ class Loop:
         self.save(state)
         self.on_epoch(progress)
 
-    def _take(self, score: float, epoch: float) -> None:
+    def _take(self, score: float, loss: float, epoch: float) -> None:
         """Keeps the weights if they are the best so far, and else loses some patience."""
         progress, config = self.progress, self.config
-        if progress.take_score(score, epoch, higher_is_better=self.task.higher_is_better):
+        if progress.take_score(score, loss, epoch, higher_is_better=self.task.higher_is_better):
             save_weights(self.learner.network, self.run_dir)
         elif progress.bad_epochs % config.plateau_patience == 0:
             if config.schedule == "plateau":
