@@ -10,7 +10,10 @@ from nlp_suite.checkpoints import latest_checkpoint, save_checkpoint
 
 
 def save(folder: Path, step: int, keep: int = 2) -> Path:
-    arrays = {"model/0": np.full([100], step, np.float32), "seed/0": np.uint32([step])}
+    arrays = {
+        "model/0": np.full([100], step, np.float32),
+        "seed/0": np.full([1], step, np.uint32),
+    }
     return save_checkpoint(folder, step, arrays, {"updates": step}, keep=keep)
 
 

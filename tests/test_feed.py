@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
+from nlp_suite.datasets import Example
 from nlp_suite.encoded import Column, Encoded, encode_examples, fingerprint
 from nlp_suite.feed import ShuffledFeed, StreamFeed, make_feeds
 
@@ -132,7 +133,7 @@ def test_examples_are_encoded_once_and_as_the_task_says(
 def test_an_empty_sequence_is_refused_with_its_example(
     task: TinyClassifier, tmp_path: Path
 ) -> None:
-    examples = [{"text": "good", "label": "1"}, {"text": "", "label": "0"}]
+    examples: list[Example] = [{"text": "good", "label": "1"}, {"text": "", "label": "0"}]
     with pytest.raises(ValueError, match=r"at least one token.*none in `tokens` for example 1"):
         encode_examples(task, examples, tmp_path / "train")
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ WORDS = ("bad", "good", "film", "plot", "really", "quite", "an", "old")
 
 def texts(count: int) -> list[Example]:
     """Makes sentences of 1 to 7 words; those with more of `good` than of `bad` are labelled 1."""
-    rows = []
+    rows: list[Example] = []
     for i in range(count):
         words = [WORDS[(i * i + 3 * j * i + j) % len(WORDS)] for j in range(1 + i % 7)]
         label = int(words.count("good") > words.count("bad"))
