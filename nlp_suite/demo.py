@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 """Raw inputs that each export answers."""
+TRAINING_MINUTES = 15.0
+"""What all tasks may train together; what one leaves over is there for those after it."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name in names:
             if name not in found:
                 raise UserError(f"no task `{name}`. {closest(name, found)}")
-        results = [demonstrate(name) for name in names or found]
-        print(f"\n{table(results)}")
+        print(f"\n{table(demonstrate_all(names or found))}")
 
 
 def task_names(folder: Path = Path("tasks")) -> list[str]:
@@ -99,11 +100,30 @@ def task_names(folder: Path = Path("tasks")) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/__main__.py"))
 
 
-def demonstrate(name: str) -> Result:
+def demonstrate_all(names: Sequence[str]) -> list[Result]:
+    """Demonstrates one task after the other within `TRAINING_MINUTES`.
+
+    Args:
+        names: The tasks.
+
+    Returns:
+        What came out of each.
+    """
+    results: list[Result] = []
+    minutes = TRAINING_MINUTES
+    for name in names:
+        share = minutes / (len(names) - len(results))
+        results.append(demonstrate(name, max(share, 1.0)))
+        minutes -= results[-1].summary["minutes"]
+    return results
+
+
+def demonstrate(name: str, minutes: float) -> Result:
     """Trains, evaluates and exports a task as far as that is not done, and uses the export.
 
     Args:
         name: The task's name.
+        minutes: How long training may last.
 
     Returns:
         What came out.
@@ -111,7 +131,7 @@ def demonstrate(name: str) -> Result:
     run, exports = Path("saved_models", name, "run"), Path("saved_models", name, "exported")
     weights, report = run / "weights.weights.h5", run / "metrics.json"
     if not (run / "summary.json").exists():
-        run_verb(name, "train")
+        run_verb(name, "train", "--max-minutes", f"{minutes:.2f}")
     if not is_newer(report, weights) or "baselines" not in read_json(report):
         run_verb(name, "evaluate", "--baseline")
 

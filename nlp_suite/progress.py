@@ -74,6 +74,26 @@ class Progress:
         self.bad_epochs += 1
         return False
 
+    def position(self, config: Config, updates: int) -> int:
+        """Says where in the schedule of the rate the run stands.
+
+        A run that `max_minutes` will end before its epochs do is as far as its time is, so that the
+        rate has fallen as it should when the time is up.
+
+        Args:
+            config: Training settings.
+            updates: Updates of the whole run.
+
+        Example:
+            >>> progress = Progress(data="", examples=0, updates=10, seconds=30)
+            >>> progress.position(Config(max_minutes=1), 100)
+            50
+            >>> progress.position(Config(), 100)
+            10
+        """
+        limit = 60 * config.max_minutes
+        return max(self.updates, int(updates * self.seconds / limit) if limit else 0)
+
     def reason_to_stop(self, config: Config) -> str:
         """Says why a run has ended, or nothing when it has not.
 

@@ -109,7 +109,8 @@ class Loop:
         self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
         feed = self.feeds.train
         self.learner = Learner(task, task.build_model(), self.config, feed.streams)
-        self.schedule = make_schedule(self.config, self.config.epochs * feed.steps(0))
+        self.updates = self.config.epochs * feed.steps(0)
+        self.schedule = make_schedule(self.config, self.updates)
         self.progress = Progress(data=self.feeds.fingerprint, examples=len(feed.encoded))
         self.clock = self.saved_at = time.monotonic()
 
@@ -137,7 +138,9 @@ class Loop:
 
     def rate(self) -> float:
         """Gives the learning rate of the next update."""
-        return self.schedule(self.progress.updates) * self.progress.rate_factor
+        self.tick()
+        position = self.progress.position(self.config, self.updates)
+        return self.schedule(position) * self.progress.rate_factor
 
     def tick(self) -> float:
         """Adds the time since the last call to the progress, and gives the sum in seconds."""
