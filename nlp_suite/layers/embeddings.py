@@ -26,8 +26,8 @@ class TokenEmbedding(keras.layers.Layer):
             https://arxiv.org/abs/1512.05287).
 
     Example:
-        >>> TokenEmbedding(vocabulary_size=10, units=4)(ops.array([[3, 1, 2]])).shape
-        TensorShape([1, 3, 4])
+        >>> tuple(TokenEmbedding(vocabulary_size=10, units=4)(ops.array([[3, 1, 2]])).shape)
+        (1, 3, 4)
     """
 
     def __init__(

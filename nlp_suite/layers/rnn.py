@@ -54,8 +54,8 @@ def rnn(
 
     Example:
         >>> outputs, hidden, carry = rnn("lstm", 8)(ops.ones((2, 5, 3)))
-        >>> outputs.shape, hidden.shape, carry.shape
-        (TensorShape([2, 5, 8]), TensorShape([2, 8]), TensorShape([2, 8]))
+        >>> [tuple(tensor.shape) for tensor in (outputs, hidden, carry)]
+        [(2, 5, 8), (2, 8), (2, 8)]
     """
     if cell not in CELLS:
         raise UserError(
