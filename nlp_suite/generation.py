@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import keras
 import tensorflow as tf
 
 from nlp_suite.config import GenerationConfig
+from nlp_suite.datasets import Example
 from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
-from nlp_suite.task import Signature, Task, Tensors
-from nlp_suite.text import Tokenizer, with_eos
+from nlp_suite.task import Signature, Task, Tensors, batches
+from nlp_suite.text import PAD, Tokenizer, with_eos
 
 ConfigT = TypeVar("ConfigT", bound=GenerationConfig)
 
@@ -106,6 +107,29 @@ class GeneratingTask(Task[ConfigT]):
         if config.decode == "sample":
             return self._sample(model, start, {"samples": config.n_best})
         return greedy(model.step, **start._asdict(), **self._rules(), max_length=config.max_length)
+
+    def attended(
+        self, model: keras.Model, examples: Iterable[Example]
+    ) -> Iterator[tuple[Tensors, list[str], Any]]:
+        """Writes texts and tells what each piece of them attended to.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples.
+
+        Yields:
+            For each example its raw inputs as a batch of one, the pieces of its text, and their
+            attention, float32 [pieces, places]; nothing for a model without attention.
+        """
+        for inputs in batches(map(self.raw_inputs, examples), 1):
+            hypotheses = self.generate(model, inputs)
+            if hypotheses.attention is not None:
+                pieces = self.pieces(hypotheses.tokens[0, 0])
+                yield inputs, pieces, hypotheses.attention[0, 0, : len(pieces)].numpy()
+
+    def pieces(self, tokens: Any) -> list[str]:
+        """Shows the token ids of one text, int32 [time], one by one."""
+        return [self.writer.vocabulary[token] for token in tokens.numpy() if token != PAD]
 
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
         """Says how an exported model can be called.

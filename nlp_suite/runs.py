@@ -6,7 +6,7 @@ weights.weights.h5   the best weights so far
 checkpoints/         everything needed to go on exactly
 history.csv          a line for each epoch
 summary.json         how it went: best metrics, epochs, minutes
-metrics.json         what `evaluate` measured
+metrics.json         what `evaluate` measured, beside predictions.tsv, worst.tsv and plots/
 """
 
 from __future__ import annotations

@@ -8,17 +8,20 @@ prediction, score.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nlp_suite.config import Config
 from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.metrics import Statistics
 from nlp_suite.text import PAD, Tokenizer
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -246,6 +249,34 @@ class Task(ABC, Generic[ConfigT]):
             The metrics of `measure`.
         """
         return self.measure(examples, self.outcomes(model, examples))
+
+    def agreement(self, example: Example, outcome: Prediction) -> float:
+        """Says how well an outcome fits its example; more is better, and the least is the worst.
+
+        By default 1.0 if every output that the example has as well is the same there, else 0.0.
+        """
+        return float(all(outcome[name] == example[name] for name in outcome if name in example))
+
+    def statistics(self, examples: Iterable[Example], outcomes: Iterable[Prediction]) -> Statistics:
+        """Gives what tells whether a difference between two runs is luck: the mean agreement."""
+        pairs = zip(examples, outcomes, strict=True)
+        return Statistics("agreement", np.array([(self.agreement(*pair), 1.0) for pair in pairs]))
+
+    def plot(
+        self,
+        model: keras.Model,
+        examples: Examples,
+        outcomes: Sequence[Prediction],
+        folder: Path,
+    ) -> None:
+        """Draws what shows how a model works; nothing, unless a task says else.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples with their references.
+            outcomes: What `outcomes` yielded for them.
+            folder: Where the PNG files go.
+        """
 
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures the simple models that this task has to beat, on the same split.

@@ -22,16 +22,12 @@ from nlp_suite.console import (
     import_tensorflow,
     print_json_lines,
     raw_examples,
-    with_progress,
-    write_table,
 )
-from nlp_suite.files import replace_text
 
 if TYPE_CHECKING:
     import keras
 
-    from nlp_suite.datasets import Example
-    from nlp_suite.task import Prediction, Task
+    from nlp_suite.task import Task
 
 
 @dataclass(frozen=True)
@@ -127,30 +123,31 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
     """Scores a run on examples it has not seen; prints one JSON line.
 
     The line is kept in the run's folder as metrics.json, the predictions beside their references
-    in predictions.tsv.
+    in predictions.tsv, the ten worst of them in worst.tsv, and what can be drawn in plots/.
     """
     split = Literal["train", "validation", "test"]
     flags = [
         app.run_dir,
         Argument("split", split, "test", "Which part of the data."),
         Argument("baseline", bool, False, "Measure the simple models to beat, too."),
+        Argument("compare", Path, None, "Another run, measured on the same examples."),
         *as_trained(app.data_flags + app.decoding_flags),
     ]
     values = parse_arguments(command, evaluate.__doc__, flags, argv)
-    run_dir, part, baseline = (values.pop(name) for name in ("run_dir", "split", "baseline"))
+    own = ("run_dir", "split", "baseline", "compare")
+    run_dir, part, baseline, other = (values.pop(name) for name in own)
     task, model = app.restore(run_dir, values)
-    examples = task.examples(part)
-    outcomes = list(task.outcomes(model, with_progress(examples, "evaluate", len(examples))))
-    report: dict[str, Any] = {"data": task.config.data, "split": part, "examples": len(examples)}
-    report |= task.measure(examples, outcomes)
-    if signatures := task.metric_signatures():
-        report["signatures"] = signatures
-    if baseline:
-        print("measuring the baselines", file=sys.stderr)
-        report["baselines"] = task.baseline(task.examples("train"), examples)
-    write_table(run_dir / "predictions.tsv", map(_side_by_side, examples, outcomes))
-    replace_text(run_dir / "metrics.json", json.dumps(report, indent=2) + "\n")
+    rival = app.restore(other, values) if other else None
+
+    from nlp_suite.evaluation import Evaluation
+
+    evaluation = Evaluation.of(task, model, task.examples(part))
+    report = evaluation.report(part, baseline=baseline)
+    if rival:
+        report["compare"] = {"run": str(other), **evaluation.compare(*rival)}
+    evaluation.save(run_dir, report)
     print(json.dumps(report))
+    evaluation.plot(run_dir / "plots")
 
 
 def predict(app: Application, command: str, argv: Sequence[str]) -> None:
@@ -220,11 +217,6 @@ def search(app: Application, command: str, argv: Sequence[str]) -> None:
 def as_trained(flags: list[Argument]) -> list[Argument]:
     """Makes flags that change a run's settings only where they are given."""
     return [replace(f, default=None, help=f"{f.help} (default: as trained)") for f in flags]
-
-
-def _side_by_side(example: Example, outcome: Prediction) -> dict[str, Any]:
-    """Puts what was said beside what should have been said."""
-    return {**example, **{f"predicted_{name}": value for name, value in outcome.items()}}
 
 
 TASK_VERBS = (train, evaluate, predict, export, inspect, rates, search)

@@ -223,6 +223,19 @@ def test_the_score_has_the_metric_that_is_monitored(case: Case) -> None:
         assert case.task.monitor in case.task.score(case.model, case.rows)
 
 
+def test_an_evaluation_ranks_counts_and_draws(case: Case, tmp_path: Path) -> None:
+    examples = Examples.of(case.rows)
+    outcomes = list(case.task.outcomes(case.model, examples))
+    agreements = [case.task.agreement(*pair) for pair in zip(examples, outcomes, strict=True)]
+    assert np.isfinite(agreements).all()
+    _, rows, score = case.task.statistics(examples, outcomes)
+    assert len(rows) == len(case.rows)
+    assert np.isfinite(score(rows.sum(axis=0)))
+    case.task.plot(case.model, examples, outcomes, tmp_path)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_carrying_the_state_is_like_reading_at_once(case: Case) -> None:
     if not case.task.carries_state:
         pytest.skip("reads each example anew")

@@ -27,7 +27,7 @@ ROOMS = (
     "training checkpoints encoded feed interrupts optimization progress rate_finder runs search "
     "step validation watching",
     "export model_card serving",
-    "arguments console verbs cli standalone demo",
+    "arguments console evaluation verbs cli standalone demo",
 )
 """From left to right: a room imports from its own place and from those before it."""
 

@@ -14,11 +14,18 @@ from nlp_suite.metrics.classes import (
     confusion_matrix,
 )
 from nlp_suite.metrics.language_models import language_modeling
-from nlp_suite.metrics.significance import paired_bootstrap
-from nlp_suite.metrics.translations import bleu_of, bleu_statistics, signatures, translation
+from nlp_suite.metrics.significance import Statistics, paired_bootstrap
+from nlp_suite.metrics.translations import (
+    bleu_of,
+    bleu_statistics,
+    sentence_chrf,
+    signatures,
+    translation,
+)
 
 __all__ = [
     "Calibration",
+    "Statistics",
     "bleu_of",
     "bleu_statistics",
     "calibration",
@@ -27,6 +34,7 @@ __all__ = [
     "confusion_matrix",
     "language_modeling",
     "paired_bootstrap",
+    "sentence_chrf",
     "signatures",
     "translation",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,21 @@ Array = np.ndarray[Any, Any]
 
 def _first_over_second(sums: Array) -> float:
     return float(sums[0] / sums[1])
+
+
+class Statistics(NamedTuple):
+    """What a metric of a whole test set is made of, example by example.
+
+    Attributes:
+        metric: The metric's name.
+        rows: float [examples, statistics], counts that add up over examples.
+        score: The metric, more being better, from the sum of the rows; by default the first
+            statistic divided by the second.
+    """
+
+    metric: str
+    rows: Array
+    score: Callable[[Array], float] = _first_over_second
 
 
 def paired_bootstrap(

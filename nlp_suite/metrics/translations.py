@@ -66,22 +66,38 @@ def signatures(target_language: str = "") -> dict[str, str]:
 
 
 def _scorers(target_language: str) -> dict[str, Metric]:
-    tokenizer = TOKENIZERS.get(target_language, "13a")
-    return {"bleu": BLEU(tokenize=tokenizer), "chrf": CHRF(), "ter": TER()}
+    return {"bleu": BLEU(tokenize=_tokenizer(target_language)), "chrf": CHRF(), "ter": TER()}
 
 
-def bleu_statistics(hypotheses: Sequence[str], references: Sequence[str]) -> Array:
+def _tokenizer(target_language: str) -> str:
+    return TOKENIZERS.get(target_language, "13a")
+
+
+def sentence_chrf(hypothesis: str, reference: str) -> float:
+    """Measures one translation by the character n-grams that it shares with its reference.
+
+    Example:
+        >>> sentence_chrf("the cat", "the cat"), sentence_chrf("xyz", "the cat")
+        (100.0, 0.0)
+    """
+    return CHRF().sentence_score(hypothesis, [reference]).score
+
+
+def bleu_statistics(
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str = ""
+) -> Array:
     """Counts what BLEU is made of, for each translation; the counts of a corpus are their sum.
 
     Args:
         hypotheses: The translations.
         references: What each should have been.
+        target_language: As given to `translation`.
 
     Returns:
         float [translations, 10]: matching n-grams and all n-grams, for n from 1 to 4, length and
         reference length.
     """
-    bleu = BLEU(effective_order=True)
+    bleu = BLEU(tokenize=_tokenizer(target_language), effective_order=True)
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         sentence = bleu.sentence_score(hypothesis, [reference])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite import baselines, metrics
+from nlp_suite import baselines, metrics, plots
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.efficientnet import FEATURES, lite0_regions
 from nlp_suite.generation import GeneratingTask, Start
@@ -23,6 +24,7 @@ from nlp_suite.layers import (
     build_image_encoder,
     finetune,
 )
+from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
@@ -32,6 +34,8 @@ from tasks.captioning.model import FeatureEncoder
 DATA = Path(__file__).parent / "data"
 PIXELS = 64
 """Size at which the baseline compares images: that of the builtin ones."""
+PLOTTED = 4
+"""Examples whose attention is drawn."""
 
 
 class Captioning(GeneratingTask[CaptioningConfig]):
@@ -117,12 +121,33 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> dict[str, float]:
         """Compares the caption of each image with all its references."""
-        references: dict[Any, list[str]] = {}
-        captions: dict[Any, str] = {}
-        for example, outcome in zip(examples, outcomes, strict=True):
-            references.setdefault(example["image"], []).append(str(example["caption"]))
-            captions[example["image"]] = str(outcome["text"])
-        return metrics.captioning(list(captions.values()), list(references.values()))
+        return metrics.captioning(*_by_image(examples, outcomes))
+
+    def agreement(self, example: Example, outcome: Prediction) -> float:
+        """Computes the F1 of the words in common with this one reference."""
+        return unigram_f1(words(str(outcome["text"])), [words(str(example["caption"]))])
+
+    def statistics(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> metrics.Statistics:
+        """Computes the F1 of each image, of which the monitored one is the mean."""
+        pairs = zip(*_by_image(examples, outcomes), strict=True)
+        rows = [(unigram_f1(words(text), list(map(words, given))), 1.0) for text, given in pairs]
+        return metrics.Statistics("unigram_f1", np.array(rows))
+
+    def plot(
+        self,
+        model: keras.Model,
+        examples: Examples,
+        outcomes: Sequence[Prediction],
+        folder: Path,
+    ) -> None:
+        """Draws where on the first images each piece of their captions attended to."""
+        del outcomes
+        shown = self.attended(model, islice(examples, PLOTTED))
+        for number, (inputs, pieces, weights) in enumerate(shown, start=1):
+            image = decode_images(inputs["image"], self.config.image_size)[0].numpy()
+            plots.attention_to_image(image, weights, pieces, folder / f"attention_{number}.png")
 
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures the caption of the training image whose pixels are the most similar."""
@@ -136,6 +161,18 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         """Decodes the images of a split, uint8 [images, PIXELS, PIXELS, 3]."""
         encoded = (batch["image"] for batch in batches(examples, 256, ("image",)))
         return np.concatenate([decode_images(images, PIXELS).numpy() for images in encoded])
+
+
+def _by_image(
+    examples: Iterable[Example], outcomes: Iterable[Prediction]
+) -> tuple[list[str], list[list[str]]]:
+    """Collects the caption of each image, and all its references."""
+    references: dict[Any, list[str]] = {}
+    captions: dict[Any, str] = {}
+    for example, outcome in zip(examples, outcomes, strict=True):
+        references.setdefault(example["image"], []).append(str(example["caption"]))
+        captions[example["image"]] = str(outcome["text"])
+    return list(captions.values()), list(references.values())
 
 
 TASK = Captioning

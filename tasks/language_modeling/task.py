@@ -105,6 +105,19 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
             [str(example["text"]) for example in examples],
         )
 
+    def agreement(self, example: Example, outcome: Prediction) -> float:
+        """Gives the log-probability of a token, the mean of its example."""
+        del example
+        return float(outcome["log_probability"] / outcome["tokens"])
+
+    def statistics(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> metrics.Statistics:
+        """Gives log-probabilities and bytes: runs of different tokenizers compare as well."""
+        pairs = zip(examples, outcomes, strict=True)
+        rows = [(o["log_probability"], len(str(e["text"]).encode()) + 1.0) for e, o in pairs]
+        return metrics.Statistics("bits_per_byte", np.array(rows))
+
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures an interpolated Kneser-Ney model of order 5 over the same tokens."""
         model = baselines.KneserNey(self._sequences(train), self.writer.vocabulary_size, order=5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite import baselines, metrics
+from nlp_suite import baselines, metrics, plots
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
+from nlp_suite.errors import UserError
 from nlp_suite.layers import (
     Pooling,
     TokenEmbedding,
@@ -139,21 +140,66 @@ class Sentiment(Task[SentimentConfig]):
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> dict[str, float]:
         """Computes accuracy, macro F1 and the other metrics of classification."""
-        names = list(self.tokenizers["label"].vocabulary)
-        labels = [names.index(str(example["label"])) for example in examples]
-        probabilities = np.array([outcome["probabilities"] for outcome in outcomes])
-        return metrics.classification(labels, probabilities, names)
+        return metrics.classification(
+            self._classes(examples), _probabilities(outcomes), self._names
+        )
+
+    def agreement(self, example: Example, outcome: Prediction) -> float:
+        """Gives the probability of the right label."""
+        (right,) = self._classes([example])
+        return float(outcome["probabilities"][right])
+
+    def statistics(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> metrics.Statistics:
+        """Counts right labels, of which accuracy is made."""
+        pairs = zip(examples, outcomes, strict=True)
+        right = [(float(outcome["label"] == example["label"]), 1.0) for example, outcome in pairs]
+        return metrics.Statistics("accuracy", np.array(right))
+
+    def plot(
+        self,
+        model: keras.Model,
+        examples: Examples,
+        outcomes: Sequence[Prediction],
+        folder: Path,
+    ) -> None:
+        """Draws the confusion matrix, and whether the probabilities can be believed."""
+        del model
+        classes, probabilities = self._classes(examples), _probabilities(outcomes)
+        counts = metrics.confusion_matrix(classes, probabilities.argmax(axis=1), len(self._names))
+        plots.confusion_matrix(counts, self._names, folder / "confusion_matrix.png")
+        plots.calibration(metrics.calibration(classes, probabilities), folder / "calibration.png")
 
     def baseline(self, train: Examples, test: Examples) -> dict[str, dict[str, float]]:
         """Measures logistic regression over TF-IDF of words and pairs of words."""
-        names = list(self.tokenizers["label"].vocabulary)
         probabilities = baselines.tfidf_logistic_regression(
             [str(e["text"]) for e in train],
-            [names.index(str(e["label"])) for e in train],
+            self._classes(train),
             [str(e["text"]) for e in test],
         )
-        labels = [names.index(str(e["label"])) for e in test]
-        return {"tfidf_logistic_regression": metrics.classification(labels, probabilities, names)}
+        measured = metrics.classification(self._classes(test), probabilities, self._names)
+        return {"tfidf_logistic_regression": measured}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.tokenizers["label"].vocabulary
+
+    def _classes(self, examples: Iterable[Example]) -> list[int]:
+        """Looks up the class of each example's label."""
+        class_of = {name: index for index, name in enumerate(self._names)}
+        labels = [str(example["label"]) for example in examples]
+        if unknown := sorted(set(labels) - class_of.keys()):
+            raise UserError(
+                f"`label` must be one of those trained on: {', '.join(self._names)}. "
+                f"Received: label={unknown[0]}. Rename the labels of the data, or train on it."
+            )
+        return [class_of[label] for label in labels]
+
+
+def _probabilities(outcomes: Iterable[Prediction]) -> Any:
+    """Collects the probabilities of each class, float [examples, classes]."""
+    return np.array([outcome["probabilities"] for outcome in outcomes])
 
 
 TASK = Sentiment

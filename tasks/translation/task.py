@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite import baselines, metrics
+from nlp_suite import baselines, metrics, plots
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.decoding import Hypotheses, attended_words
 from nlp_suite.generation import GeneratingTask, Start
@@ -21,6 +22,8 @@ from nlp_suite.text import EOS, Tokenizer, WordTokenizer, learn_tokenizer, with_
 from tasks.translation.config import TranslationConfig
 
 DATA = Path(__file__).parent / "data"
+PLOTTED = 4
+"""Examples whose attention is drawn."""
 
 
 class Translation(GeneratingTask[TranslationConfig]):
@@ -96,6 +99,33 @@ class Translation(GeneratingTask[TranslationConfig]):
         """Computes BLEU and chrF."""
         texts = [str(outcome["text"]) for outcome in outcomes]
         return metrics.translation(texts, self._targets(examples), self.config.target)
+
+    def agreement(self, example: Example, outcome: Prediction) -> float:
+        """Computes the chrF of one sentence."""
+        return metrics.sentence_chrf(str(outcome["text"]), str(example[self.config.target]))
+
+    def statistics(
+        self, examples: Iterable[Example], outcomes: Iterable[Prediction]
+    ) -> metrics.Statistics:
+        """Counts the n-grams of which BLEU is made."""
+        texts = [str(outcome["text"]) for outcome in outcomes]
+        rows = metrics.bleu_statistics(texts, self._targets(examples), self.config.target)
+        return metrics.Statistics("bleu", rows, metrics.bleu_of)
+
+    def plot(
+        self,
+        model: keras.Model,
+        examples: Examples,
+        outcomes: Sequence[Prediction],
+        folder: Path,
+    ) -> None:
+        """Draws which pieces of the first sources their translations attended to."""
+        del outcomes
+        shown = self.attended(model, islice(examples, PLOTTED))
+        for number, (inputs, target, weights) in enumerate(shown, start=1):
+            source = self.pieces(with_eos(self.writer.encode(inputs["text"]))[0])
+            path = folder / f"attention_{number}.png"
+            plots.attention_to_words(weights, source, target, path)
 
     def metric_signatures(self) -> dict[str, str]:
         """Gives sacreBLEU's signature of each metric."""
