@@ -27,7 +27,8 @@ class Argument:
 
     Attributes:
         name: As in Python, such as `batch_size` for `--batch-size`.
-        type: What its value must be; a positional `list[str]` takes all that are left.
+        type: What its value must be; a positional `list[str]` takes all that are left, and
+            such a flag may be given again and again.
         default: The value when it is not given.
         help: One sentence.
         owner: The configuration class that first declares it; its docstring heads the flags in the
@@ -170,11 +171,13 @@ def _add(parser: ArgumentParser, arguments: Iterable[Argument]) -> None:
             kind["metavar"] = argument.name.upper()
             groups[argument.group].add_argument(argument.name, help=text, **kind)
             continue
-        if argument.default is not None:
+        if argument.default not in (None, []):
             text += " (default: %(default)s)"
         kind = {"type": argument.type}
         if argument.type is bool:
             kind = {"action": ActionYesNo(yes_prefix="", no_prefix="no-")}
+        elif argument.is_many:
+            kind = {"action": "append"}
         groups[argument.group].add_argument(
             argument.spelling, default=argument.default, help=text, **kind
         )

@@ -67,6 +67,8 @@ class Task(ABC, Generic[ConfigT]):
     """The metric of `score` that decides which weights are the best, and early stopping."""
     higher_is_better: ClassVar[bool] = True
     """Whether more of `monitor` is better: True for accuracy, False for perplexity."""
+    input_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that say what the model reads; the runs of an ensemble have the same."""
     carries_state: ClassVar[bool] = False
     """Whether training reads one long stream and carries the recurrent state from window to window.
 

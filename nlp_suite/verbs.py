@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from nlp_suite.task import Task
 
 
+ENSEMBLE = Argument(
+    "ensemble",
+    list[str],
+    [],
+    "Another run that answers together with this one, their log-probabilities averaged; may be "
+    "given again and again.",
+)
+
+
 @dataclass(frozen=True)
 class Application:
     """A task's package, whose modules are imported when they are needed.
@@ -85,16 +94,30 @@ class Application:
         flags = config_arguments(self.config_class)
         return [flag for flag in flags if issubclass(flag.owner, DecodingConfig)]
 
-    def restore(self, run_dir: Path, settings: Mapping[str, Any]) -> tuple[Task[Any], keras.Model]:
-        """Restores the run, with the settings that were given in place of the run's own."""
+    def restore(
+        self, run_dir: Path, settings: Mapping[str, Any], ensemble: Sequence[str] = ()
+    ) -> tuple[Task[Any], keras.Model]:
+        """Restores the run, with the settings that were given in place of the run's own.
+
+        Args:
+            run_dir: The run's folder.
+            settings: Settings by name; None stands for the run's own.
+            ensemble: Runs whose models answer together with this one.
+
+        Returns:
+            The run's task, and its model or that of all runs.
+        """
         task_class = self.task_class
 
+        from nlp_suite.ensembles import Ensemble, check_alike
         from nlp_suite.runs import restore
 
-        task, model = restore(task_class, run_dir)
+        restored = {path: restore(task_class, path) for path in (run_dir, *map(Path, ensemble))}
+        check_alike({path: task for path, (task, _) in restored.items()})
+        task, model = restored[run_dir]
         given = {name: value for name, value in settings.items() if value is not None}
         task.config = replace(task.config, **given)
-        return task, model
+        return task, Ensemble([member for _, member in restored.values()]) if ensemble else model
 
     def _load(self, module: str, name: str) -> Any:
         loaded = import_module(f"{self.package}.{module}")
@@ -128,21 +151,24 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
     split = Literal["train", "validation", "test"]
     flags = [
         app.run_dir,
+        ENSEMBLE,
         Argument("split", split, "test", "Which part of the data."),
         Argument("baseline", bool, False, "Measure the simple models to beat, too."),
         Argument("compare", Path, None, "Another run, measured on the same examples."),
         *as_trained(app.data_flags + app.decoding_flags),
     ]
     values = parse_arguments(command, evaluate.__doc__, flags, argv)
-    own = ("run_dir", "split", "baseline", "compare")
-    run_dir, part, baseline, other = (values.pop(name) for name in own)
-    task, model = app.restore(run_dir, values)
+    own = ("run_dir", "ensemble", "split", "baseline", "compare")
+    run_dir, ensemble, part, baseline, other = (values.pop(name) for name in own)
+    task, model = app.restore(run_dir, values, ensemble)
     rival = app.restore(other, values) if other else None
 
     from nlp_suite.evaluation import Evaluation
 
     evaluation = Evaluation.of(task, model, task.examples(part))
     report = evaluation.report(part, baseline=baseline)
+    if ensemble:
+        report["ensemble"] = ensemble
     if rival:
         report["compare"] = {"run": str(other), **evaluation.compare(*rival)}
     evaluation.save(run_dir, report)
@@ -152,10 +178,10 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
 
 def predict(app: Application, command: str, argv: Sequence[str]) -> None:
     """Answers each input, or each line of stdin, with one JSON object a line."""
-    flags = [app.run_dir, *as_trained(app.decoding_flags), INPUT]
+    flags = [app.run_dir, ENSEMBLE, *as_trained(app.decoding_flags), INPUT]
     values = parse_arguments(command, predict.__doc__, flags, argv)
-    arguments, run_dir = values.pop("input"), values.pop("run_dir")
-    task, model = app.restore(run_dir, values)
+    run_dir, ensemble, arguments = (values.pop(name) for name in ("run_dir", "ensemble", "input"))
+    task, model = app.restore(run_dir, values, ensemble)
     examples = raw_examples(tuple(task.serving_inputs), arguments)
     print_json_lines(task.predictions(model, examples, batch_size(arguments)))
 
@@ -163,16 +189,14 @@ def predict(app: Application, command: str, argv: Sequence[str]) -> None:
 def export(app: Application, command: str, argv: Sequence[str]) -> None:
     """Writes a run as a SavedModel that needs TensorFlow alone; prints its folder."""
     to = Argument("to", Path, Path("saved_models", app.name, "exported"), "Folder of the versions.")
-    flags = [app.run_dir, to, *as_trained(app.decoding_flags)]
+    flags = [app.run_dir, ENSEMBLE, to, *as_trained(app.decoding_flags)]
     values = parse_arguments(command, export.__doc__, flags, argv)
-    run_dir, folder = values.pop("run_dir"), values.pop("to")
-    task, model = app.restore(run_dir, values)
+    run_dir, ensemble, folder = (values.pop(name) for name in ("run_dir", "ensemble", "to"))
+    task, model = app.restore(run_dir, values, ensemble)
 
     from nlp_suite.export import export as export_task
 
-    metrics = run_dir / "metrics.json"
-    measured = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else None
-    print(export_task(task, model, folder, measured))
+    print(export_task(task, model, folder, _measured(run_dir, ensemble)))
 
 
 def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
@@ -217,6 +241,13 @@ def search(app: Application, command: str, argv: Sequence[str]) -> None:
 def as_trained(flags: list[Argument]) -> list[Argument]:
     """Makes flags that change a run's settings only where they are given."""
     return [replace(f, default=None, help=f"{f.help} (default: as trained)") for f in flags]
+
+
+def _measured(run_dir: Path, ensemble: list[str]) -> dict[str, Any]:
+    """Reads what `evaluate` last measured; nothing if that was of other models together."""
+    path = run_dir / "metrics.json"
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return report if report.get("ensemble", []) == ensemble else {}
 
 
 TASK_VERBS = (train, evaluate, predict, export, inspect, rates, search)

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from nlp_suite import standalone
 from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.ensembles import Ensemble
 from nlp_suite.export import export
 from nlp_suite.runs import open_run, restore, save_weights
 from nlp_suite.task import Task, batches
@@ -234,6 +235,15 @@ def test_an_evaluation_ranks_counts_and_draws(case: Case, tmp_path: Path) -> Non
     case.task.plot(case.model, examples, outcomes, tmp_path)
     for path in tmp_path.iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_ensemble_of_equals_answers_as_one_alone(case: Case) -> None:
+    twins = Ensemble([case.model, case.model])
+    alone = list(case.task.predictions(case.model, case.raw_inputs))
+    assert_same(list(case.task.predictions(twins, case.raw_inputs)), alone)
+    assert case.task.score(twins, case.rows) == pytest.approx(
+        case.task.score(case.model, case.rows), rel=1e-4
+    )
 
 
 def test_carrying_the_state_is_like_reading_at_once(case: Case) -> None:

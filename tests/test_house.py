@@ -22,7 +22,7 @@ ROOMS = (
     "text images image_header efficientnet datasets",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots",
-    "task generation",
+    "task generation ensembles",
     "devices",
     "training checkpoints encoded feed interrupts optimization progress rate_finder runs search "
     "step validation watching",

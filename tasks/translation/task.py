@@ -33,6 +33,7 @@ class Translation(GeneratingTask[TranslationConfig]):
     config_class = TranslationConfig
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
     monitor = "bleu"
+    input_settings = ("source", "target")
 
     def open_dataset(self) -> Dataset:
         """Opens texts in two languages."""
