@@ -12,7 +12,7 @@ import tensorflow as tf
 from nlp_suite.config import GenerationConfig
 from nlp_suite.datasets import Example
 from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
-from nlp_suite.task import Signature, Task, Tensors, batches
+from nlp_suite.task import Prediction, Signature, Task, Tensors, batches
 from nlp_suite.text import PAD, Tokenizer, with_eos
 
 ConfigT = TypeVar("ConfigT", bound=GenerationConfig)
@@ -80,6 +80,21 @@ class GeneratingTask(Task[ConfigT]):
         if self.config.n_best > 1:
             return answers
         return {name: values[:, 0] for name, values in answers.items()}
+
+    def outcomes(self, model: keras.Model, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """Gives the best text of each example, also where the settings ask for the `n_best`.
+
+        Args:
+            model: A trained model.
+            examples: Raw examples with their references.
+
+        Yields:
+            `text` and its `log_probability`.
+        """
+        for outcome in super().outcomes(model, examples):
+            if self.config.n_best > 1:
+                outcome = {name: values[0] for name, values in outcome.items()}
+            yield outcome
 
     def texts(self, hypotheses: Hypotheses, inputs: Tensors) -> Any:
         """Reads hypotheses back, string [batch, n].

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def test_a_translation_agrees_by_its_letters_and_is_compared_by_bleu() -> None:
     assert 0 < task.agreement(example, outcome) < 100
     metric, rows, score = task.statistics([example], [outcome])
     assert score(rows.sum(axis=0)) == pytest.approx(task.measure([example], [outcome])[metric])
+
+
+def test_of_the_n_best_the_first_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of("translation")
+    task.config = replace(task.config, n_best=2)
+    best = {"text": ["die Katzen", "Hund"], "log_probability": [-1.0, -2.0]}
+    monkeypatch.setattr(task, "predictions", lambda model, examples: iter([best]))
+    (outcome,) = task.outcomes(None, [{"en": "the cats", "de": "die Katzen"}])
+    assert outcome == {"text": "die Katzen", "log_probability": -1.0}
 
 
 def test_an_images_captions_are_compared_once() -> None:
