@@ -23,6 +23,7 @@ def test_other_rows_do_not_change_what_a_row_draws() -> None:
     first = sample(MODEL.step, *given([0]), max_length=6, seed=3)
     others = sample(MODEL.step, *given([0, 3, 1]), max_length=6, seed=3)
     assert texts(together)[0] == texts(first)[0] == texts(others)[0]
+    assert texts(others)[1] == texts(together)[3]
 
 
 def test_a_seed_gives_the_same_text_in_every_process() -> None:

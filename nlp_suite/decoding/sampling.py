@@ -103,8 +103,8 @@ def sample(
         state: Its state before the first step, leading axis batch.
         context: What stays constant, leading axis batch.
         max_length: int32 [] or [batch], most tokens to generate after the prefix, EOS included.
-        seed: int32 []. The same seed gives the same text, in any process and on any device, to a
-            row at the same place in the batch, whatever the other rows are.
+        seed: int32 []. The same seed draws the same for an example, in any process, on any device
+            and in any batch.
         temperature: float32 [], divides the logits: below 1 keeps to the probable.
         top_k: int32 [], draws from that many most probable tokens (Fan et al. 2018,
             https://arxiv.org/abs/1805.04833); 0 draws from all.
@@ -134,7 +134,8 @@ def sample(
     temperature = tf.maximum(tf.cast(temperature, tf.float32), 1e-3)
 
     def choose(logits: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
-        return _draw(logits / temperature, top_k, top_p, tf.stack([tf.cast(seed, tf.int32), time]))
+        step_seed = tf.stack([tf.cast(seed, tf.int32), time])
+        return _draw(logits / temperature, top_k, top_p, step_seed, samples)
 
     stepper = Stepper(step, repeat_rows(context, samples))
     return _generate(
@@ -143,12 +144,16 @@ def sample(
 
 
 def _draw(
-    logits: tf.Tensor, top_k: tf.Tensor | int, top_p: tf.Tensor | float, seed: tf.Tensor
+    logits: tf.Tensor,
+    top_k: tf.Tensor | int,
+    top_p: tf.Tensor | float,
+    seed: tf.Tensor,
+    samples: tf.Tensor,
 ) -> tf.Tensor:
     """Draws one of the likeliest tokens of each row, int32 [rows]; sorts only where it must."""
 
     def from_all() -> tf.Tensor:
-        return _draw_index(logits, seed)
+        return _draw_index(logits, seed, samples)
 
     def from_likeliest() -> tf.Tensor:
         vocabulary = tf.shape(logits)[-1]
@@ -156,22 +161,24 @@ def _draw(
         likeliest, ids = tf.math.top_k(logits, count)
         before = tf.cumsum(tf.nn.softmax(likeliest), axis=-1, exclusive=True)
         likeliest = tf.where(before < tf.maximum(top_p, 1e-6), likeliest, NEVER)
-        return tf.gather(ids, _draw_index(likeliest, seed), batch_dims=1)
+        return tf.gather(ids, _draw_index(likeliest, seed, samples), batch_dims=1)
 
     top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
     return tf.cond((top_k > 0) | (top_p < 1.0), from_likeliest, from_all)
 
 
-def _draw_index(logits: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _draw_index(logits: tf.Tensor, seed: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
     """Draws from the softmax of each row by the Gumbel-max trick, int32 [rows].
 
     The index of the largest logit, once Gumbel noise is added to each, is such a draw (Gumbel
-    1954). Philox numbers do not depend on the device, nor a row's on the rows after it.
+    1954). The samples of one example have noise of their own, and all examples the same: so what is
+    drawn for an example depends neither on the others in the batch nor, with Philox, on the device.
     """
+    rows, vocabulary = tf.unstack(tf.shape(logits))
     uniform = tf.random.stateless_uniform(
-        tf.shape(logits), seed, minval=1e-20, maxval=1.0, alg="philox"
+        [samples, vocabulary], seed, minval=1e-20, maxval=1.0, alg="philox"
     )
-    noise = -tf.math.log(-tf.math.log(uniform))
+    noise = tf.tile(-tf.math.log(-tf.math.log(uniform)), [rows // samples, 1])
     return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
 
 

@@ -25,6 +25,21 @@ class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, GenerationConfig)
     """Pieces of text the model writes; captions of few words are learned best word by word."""
     vocabulary_size: int = 5_000
     """Most frequent pieces known."""
+    epochs: int = 30
+    """Passes over the training captions; with lite0 only the decoder is trained, which is quick."""
+    learning_rate: float = 2e-3
+    """Peak rate of the optimizer; captions of a few words bear a high one."""
+    schedule: Literal[
+        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
+    ] = "cosine"
+    """How the rate changes over the run; cosine ends it with the smallest loss."""
+    label_smoothing: float = 0.1
+    """Share of the target's probability spread over all tokens; names of things are debatable."""
+    patience: int = 0
+    """Epochs without a better validation score before the run stops; captions go on improving when
+    the score stands still for a while, so 0: never."""
+    score_seconds: float = 3.0
+    """About how long the captions of a validation sample may take after each epoch."""
     max_length: int = 30
     """Longest caption, in tokens."""
 

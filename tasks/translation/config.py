@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nlp_suite.config import (
     BidirectionalConfig,
@@ -28,10 +29,27 @@ class TranslationConfig(
 ):
     """A bidirectional encoder and a decoder with attention, over subwords of both languages."""
 
-    tokenizer: str = "subword"
-    """Pieces of text the model reads and writes: subword, character or word."""
-    vocabulary_size: int = 6_000
+    tokenizer: Literal["subword", "word", "character"] = "subword"
+    """Pieces of text the model reads and writes; subwords leave no word unknown."""
+    vocabulary_size: int = 4_000
     """Pieces in the vocabulary that both languages share; technical prose repeats its names."""
+    dropout: float = 0.2
+    """Share of the activations dropped between layers while training; more makes the first passes
+    slow, and there is time for a few."""
+    epochs: int = 9
+    """Passes over the training pairs; with the cosine schedule the number counts."""
+    learning_rate: float = 2e-3
+    """Peak rate of the optimizer; high, for there is time for a few passes only."""
+    schedule: Literal[
+        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
+    ] = "cosine"
+    """How the rate changes over the run; cosine ends it with the smallest loss."""
+    warmup_steps: int = 200
+    """Steps in which the rate rises to its peak, which is high."""
+    label_smoothing: float = 0.1
+    """Share of the target's probability spread over all tokens; customary for translation."""
+    score_seconds: float = 5.0
+    """About how long the translations of a validation sample may take after each epoch."""
 
 
 CONFIG = TranslationConfig
