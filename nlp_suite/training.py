@@ -214,7 +214,7 @@ class Loop:
             samples = sample_predictions(self.learner)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
-        self.watch.epoch(progress, self.config.epochs, samples)
+        self.watch.epoch(progress, self.config.epochs, self.task.monitor, samples)
         self.save(state)
         self.on_epoch(progress)
 

@@ -78,12 +78,13 @@ class Watch:
         else:
             print(line, file=self.stream, flush=True)
 
-    def epoch(self, progress: Progress, epochs: int, samples: str) -> None:
-        """Tells how an epoch went, and writes history.csv anew.
+    def epoch(self, progress: Progress, epochs: int, monitor: str, samples: str) -> None:
+        """Tells how an epoch went, and writes history.csv, with all that was measured, anew.
 
         Args:
             progress: How far the run is.
             epochs: How many epochs it may last.
+            monitor: The metric that decides which epoch is the best.
             samples: Predictions of the network as it is, in Markdown.
         """
         row = progress.history[-1]
@@ -91,7 +92,7 @@ class Watch:
         self._board({f"epoch/{name}": value for name, value in row.items()}, progress.updates)
         with self._writer.as_default():
             tf.summary.text("predictions", samples, progress.updates)
-        shown = ("loss", *(name for name in row if name.startswith("val_")))
+        shown = dict.fromkeys(("loss", "val_loss", f"val_{monitor}"))
         self.say(
             f"epoch {row['epoch']:g}/{epochs}  {duration(progress.seconds)}  "
             + "  ".join(f"{name} {row[name]:.4g}" for name in shown)
