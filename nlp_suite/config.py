@@ -230,6 +230,9 @@ class TiedConfig(RecurrentConfig):
     tie_weights: bool = True
     """Score the vocabulary with the vectors that embed it (Press & Wolf 2017), projected where
     sizes differ: fewer weights, which learn from input and output."""
+    embeddings: str = "none"
+    """Vectors that the token vectors start from: none, or a text file of GloVe, word2vec or
+    fastText vectors, plain or .gz, for --tokenizer word and --embedding-units of their size."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,9 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
     task.tokenizers = task.tokenizers or task.learn_tokenizers(task.examples("train"))
     with chosen.scope():
         feed = make_feeds(task, folder / "encoded").train
-        learner = Learner(task, task.build_model(), task.config, feed.streams)
+        network = task.build_model()
+        task.initialize(network)
+        learner = Learner(task, network, task.config, feed.streams)
         growth = _Growth(steps)
         learner.fit(
             feed.dataset(0).repeat(),

@@ -76,7 +76,7 @@ def train(
             watch.say(str(chosen))
             keras.utils.set_random_seed(task.config.seed)
             with chosen.scope():
-                progress = Loop(task, run_dir, watch, on_epoch).run(checkpoint)
+                progress = Loop(task, run_dir, watch, on_epoch, checkpoint).run()
         return _finish(task, run_dir, watch, progress)
 
 
@@ -92,6 +92,7 @@ class Loop:
         run_dir: The run's folder.
         watch: Where to tell how it goes.
         on_epoch: Called after each epoch.
+        checkpoint: Where to go on from; None for the beginning.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Loop:
         run_dir: Path,
         watch: Watch,
         on_epoch: Callable[[Progress], None],
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.task = task
         self.config = task.config
@@ -108,25 +110,21 @@ class Loop:
         self.on_epoch = on_epoch
         self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
         feed = self.feeds.train
-        self.learner = Learner(task, task.build_model(), self.config, feed.streams)
+        network = task.build_model()
+        if checkpoint is None:
+            task.initialize(network)
+        self.learner = Learner(task, network, self.config, feed.streams)
         self.updates = self.config.epochs * feed.steps(0)
         self.schedule = make_schedule(self.config, self.updates)
         self.progress = Progress(data=self.feeds.fingerprint, examples=len(feed.encoded))
         self.clock = self.saved_at = time.monotonic()
-
-    def run(self, checkpoint: Checkpoint | None) -> Progress:
-        """Trains until there is a reason to stop.
-
-        Args:
-            checkpoint: Where to go on from; None for the beginning.
-
-        Returns:
-            How far it came.
-        """
-        if checkpoint:
-            self.restore(checkpoint)
-        else:
+        if checkpoint is None:
             self.save(self.learner.state())
+        else:
+            self.restore(checkpoint)
+
+    def run(self) -> Progress:
+        """Trains until there is a reason to stop, and says how far it came."""
         while not self.progress.reason_to_stop(self.config):
             try:
                 self._epoch()

@@ -69,6 +69,18 @@ def test_language_modeling_trains_on_a_text_file(tmp_path: Path) -> None:
     assert metrics["perplexity"] > 1
 
 
+def test_a_language_model_of_words_starts_from_pretrained_vectors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, vectors = tmp_path / "book.txt", tmp_path / "vectors.txt"
+    file.write_text("\n\n".join(sentence(number) for number in range(300)))
+    vectors.write_text("".join(f"{word} {'0.5 ' * 7}0.25\n" for word in WORDS))
+    flags = ("--tokenizer", "word", "--vocabulary-size", "50", "--embeddings", vectors)
+    train_and_evaluate("language_modeling", tmp_path, "--data", file, *flags)
+    # Eight words and the four special tokens, which have no vector.
+    assert "embeddings: vectors found for 8 of 12 words (66.7%)" in capsys.readouterr().err
+
+
 def test_captioning_trains_on_a_folder_of_images_with_several_captions(tmp_path: Path) -> None:
     data = tmp_path / "photos"
     data.mkdir()

@@ -179,6 +179,30 @@ def test_more_epochs_let_a_run_go_on(tmp_path: Path) -> None:
     assert_same_run(TinyClassifier, tmp_path / "longer", tmp_path / "whole")
 
 
+class Pretrained(TinyClassifier):
+    """A task whose embedding starts from sevens."""
+
+    starts = 0
+
+    def initialize(self, model: keras.Model) -> None:
+        Pretrained.starts += 1
+        table = model.trainable_variables[0]
+        table.assign(np.full(table.shape, 7.0))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_run_begins_with_what_initialize_fills_in_and_does_so_once(
+    tmp_path: Path, ema: float
+) -> None:
+    config = replace(QUICK, ema=ema, learning_rate=1e-5)
+    Pretrained.starts = 0
+    train(Pretrained(replace(config, epochs=1)), tmp_path)
+    train(Pretrained(replace(config, epochs=2)), tmp_path)
+    assert Pretrained.starts == 1
+    _, model = restore(Pretrained, tmp_path)
+    np.testing.assert_allclose(model.trainable_variables[0], 7.0, atol=0.01)
+
+
 def test_another_run_in_the_same_folder_is_refused_with_the_difference(tmp_path: Path) -> None:
     config = replace(QUICK, epochs=1)
     train(TinyClassifier(config), tmp_path)

@@ -14,6 +14,7 @@ from nlp_suite.layers.building import (
     build_image_encoder,
     build_logits,
     build_stack,
+    load_embeddings,
 )
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
@@ -51,6 +52,7 @@ __all__ = [
     "finetune",
     "fit_vectors",
     "freeze_until",
+    "load_embeddings",
     "rate_scales",
     "read_vectors",
     "rnn",

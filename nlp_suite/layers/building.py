@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +16,7 @@ from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.stacks import RNNStack
+from nlp_suite.layers.vectors import read_vectors
 
 
 def build_embedding(config: RecurrentConfig, vocabulary_size: int) -> TokenEmbedding:
@@ -23,6 +27,24 @@ def build_embedding(config: RecurrentConfig, vocabulary_size: int) -> TokenEmbed
         vocabulary_size: Number of token ids.
     """
     return TokenEmbedding(vocabulary_size, config.embedding_units, dropout=config.embedding_dropout)
+
+
+def load_embeddings(
+    embedding: TokenEmbedding, path: Path | str, vocabulary: Sequence[str], seed: int
+) -> None:
+    """Starts an embedding from a file of vectors, and says on stderr how many words it knows.
+
+    Args:
+        embedding: What looks the words up.
+        path: A file that `read_vectors` can read.
+        vocabulary: The words by id.
+        seed: Seeds the vectors of the words that the file lacks.
+
+    Raises:
+        UserError: The file is of no use.
+    """
+    vectors = read_vectors(path, words=vocabulary)
+    print(f"embeddings: {embedding.load_vectors(vectors, vocabulary, seed=seed)}", file=sys.stderr)
 
 
 def build_stack(config: RecurrentConfig) -> RNNStack:

@@ -23,6 +23,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_image_encoder,
     finetune,
+    load_embeddings,
 )
 from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
@@ -110,9 +111,16 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         return model
 
     def initialize(self, model: keras.Model) -> None:
-        """Fetches the ImageNet weights of a keras.applications model."""
+        """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors."""
         if isinstance(model.encoder.encoder, PretrainedImageEncoder):
             model.encoder.encoder.load_imagenet()
+        if self.config.embeddings != "none":
+            load_embeddings(
+                model.decoder.embedding,
+                self.config.embeddings,
+                self.writer.vocabulary,
+                self.config.seed,
+            )
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Looks at the images."""

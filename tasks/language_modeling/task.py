@@ -13,7 +13,7 @@ import tensorflow as tf
 from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
-from nlp_suite.layers import build_embedding, build_logits, build_stack
+from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.config import LanguageModelingConfig
@@ -65,6 +65,13 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
         model = LanguageModel(embedding, build_stack(self.config), logits)
         model({"tokens": np.full([1, 2], EOS)})
         return model
+
+    def initialize(self, model: keras.Model) -> None:
+        """Fills in pretrained vectors, where the settings name some."""
+        if self.config.embeddings != "none":
+            load_embeddings(
+                model.embedding, self.config.embeddings, self.writer.vocabulary, self.config.seed
+            )
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Begins every text with its prompt."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_encoder_stack,
     finetune,
+    load_embeddings,
     read_vectors,
 )
 from nlp_suite.task import Prediction, Task, Tensors
@@ -109,12 +109,9 @@ class Sentiment(Task[SentimentConfig]):
 
     def initialize(self, model: keras.Model) -> None:
         """Fills in the pretrained vectors and says how many of the words have one."""
-        if not self._vectors:
-            return
-        vocabulary = self.tokenizers["text"].vocabulary
-        vectors = read_vectors(self._vectors, words=vocabulary)
-        fitted = model.pretrained.load_vectors(vectors, vocabulary, seed=self.config.seed)
-        print(f"embeddings: {fitted}", file=sys.stderr)
+        if self._vectors:
+            vocabulary = self.tokenizers["text"].vocabulary
+            load_embeddings(model.pretrained, self._vectors, vocabulary, self.config.seed)
 
     def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
         """Tells labels.

@@ -15,7 +15,13 @@ from nlp_suite import baselines, metrics, plots
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.decoding import Hypotheses, attended_words
 from nlp_suite.generation import GeneratingTask, Start
-from nlp_suite.layers import Bridge, build_decoder, build_embedding, build_encoder_stack
+from nlp_suite.layers import (
+    Bridge,
+    build_decoder,
+    build_embedding,
+    build_encoder_stack,
+    load_embeddings,
+)
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
 from nlp_suite.task import Prediction, Tensors
 from nlp_suite.text import EOS, Tokenizer, WordTokenizer, learn_tokenizer, with_bos, with_eos
@@ -76,6 +82,16 @@ class Translation(GeneratingTask[TranslationConfig]):
         )
         model({"source": np.full([1, 2], EOS), "tokens": np.full([1, 2], EOS)})
         return model
+
+    def initialize(self, model: keras.Model) -> None:
+        """Fills in pretrained vectors, where the settings name some."""
+        if self.config.embeddings != "none":
+            load_embeddings(
+                model.decoder.embedding,
+                self.config.embeddings,
+                self.writer.vocabulary,
+                self.config.seed,
+            )
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Encodes the source."""
