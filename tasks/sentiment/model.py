@@ -14,13 +14,12 @@ from nlp_suite.specials import PAD, UNK
 class SentimentClassifier(keras.Model):
     """Reads word vectors with a recurrent stack, pools its outputs and classifies them.
 
-    A word has a learned vector and, beside it, a pretrained one that stays as it is: the two
-    channels of Kim 2014, https://arxiv.org/abs/1408.5882. Measured on the builtin reviews, either
-    channel alone was the worse.
+    A word has a learned vector and, beside it, one that starts from pretrained vectors: the two
+    channels of Kim 2014, https://arxiv.org/abs/1408.5882.
 
     Args:
         learned: Vectors of the words that training texts have; others share that of UNK.
-        pretrained: Vectors of all words, not trained; None for none.
+        pretrained: Vectors of all words, to be filled in; None for none.
         stack: The recurrent layers.
         pooling: Makes one vector of the outputs.
         classes: Number of labels.
