@@ -67,6 +67,8 @@ class Task(ABC, Generic[ConfigT]):
     """The metric of `score` that decides which weights are the best, and early stopping."""
     higher_is_better: ClassVar[bool] = True
     """Whether more of `monitor` is better: True for accuracy, False for perplexity."""
+    headline: ClassVar[str] = ""
+    """The metric by which results are told, where that is not `monitor`."""
     input_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that say what the model reads; the runs of an ensemble have the same."""
     carries_state: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
     monitor = "loss"
     higher_is_better = False
+    headline = "perplexity"
     carries_state = True
 
     def open_dataset(self) -> Dataset:
