@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from nlp_suite.cli import main
 
+pytestmark = pytest.mark.slow
+
 TINY = ("--units", "8", "--embedding-units", "8", "--epochs", "1")
 WORDS = ("fine", "good", "dull", "film", "plot", "old", "very", "quite")
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

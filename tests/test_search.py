@@ -80,6 +80,7 @@ def test_a_field_stays_searched_where_a_task_has_another_default() -> None:
     assert searched_fields(TinyConfig)["batch_size"]["among"] == (32, 64, 128)
 
 
+@pytest.mark.slow
 def test_a_search_trains_real_runs(tmp_path: Path) -> None:
     search(TinyClassifier, replace(CONFIG, epochs=1), tmp_path, trials=1)
     assert (tmp_path / "trial-0" / "weights.weights.h5").exists()
@@ -89,6 +90,7 @@ def test_a_search_trains_real_runs(tmp_path: Path) -> None:
     ).best_value == float(table(tmp_path)[0]["score"])
 
 
+@pytest.mark.slow
 def test_the_rate_finder_ends_where_the_loss_multiplies(tmp_path: Path) -> None:
     config = replace(CONFIG, optimizer="sgd", clip_norm=0.0)
     trial = find_rate(TinyClassifier(config), tmp_path, steps=60)
@@ -103,6 +105,7 @@ def test_the_suggestion_is_a_tenth_of_the_best_rate() -> None:
     assert RateTrial([1.0, 2.0, 3.0], [5.0, 4.0, 9.0]).suggestion == 0.2
 
 
+@pytest.mark.slow
 def test_both_have_a_command(toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert toy("rates", "--folder", tmp_path, "--steps", "10") == 0
     assert capsys.readouterr().out.startswith("--learning-rate ")

@@ -72,6 +72,7 @@ def test_adam_sees_the_summed_gradient_of_a_word_that_occurs_twice() -> None:
     assert np.abs(stock.layers[1].embeddings.numpy() - embedding.numpy()).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 3, 4, 9])
 def test_micro_batches_equal_one_large_batch(parts: int) -> None:
     """Also where the rows cannot be shared out evenly, or are fewer than the parts."""
@@ -82,6 +83,7 @@ def test_micro_batches_equal_one_large_batch(parts: int) -> None:
     assert first == pytest.approx(second, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_micro_batches_of_a_stream_weigh_their_tokens_and_carry_their_state() -> None:
     config = replace(CONFIG, optimizer="sgd")
     whole = make(config, TinyLanguageModel, streams=4)
@@ -188,6 +190,7 @@ def test_a_weight_that_no_logit_depends_on_stays_as_it_is() -> None:
     assert learner.network.idle.numpy().tolist() == [1.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adafactor", "nt_asgd"])
 def test_a_layer_can_learn_at_a_fraction_of_the_rate(optimizer: Any) -> None:
     """A step at a fraction of the rate is that fraction of the step."""
