@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -168,8 +169,9 @@ class Captioning(GeneratingTask[CaptioningConfig]):
 
     def _images(self, examples: Examples) -> Any:
         """Decodes the images of a split, uint8 [images, PIXELS, PIXELS, 3]."""
+        decode = tf.function(partial(decode_images, size=PIXELS), reduce_retracing=True)
         encoded = (batch["image"] for batch in batches(examples, 256, ("image",)))
-        return np.concatenate([decode_images(images, PIXELS).numpy() for images in encoded])
+        return np.concatenate([decode(images).numpy() for images in encoded])
 
 
 def _by_image(
