@@ -335,3 +335,8 @@ def test_tokenizers_run_in_a_saved_model_with_tensorflow_alone(tmp_path: Path) -
         "character": texts,
         "subword": texts,
     }
+
+
+def test_text_without_a_repeated_word_is_refused() -> None:
+    with pytest.raises(UserError, match="`data` must hold a word that occurs 2 times"):
+        WordTokenizer.learn(["every word is another"], 20)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from nlp_suite.errors import UserError
 from nlp_suite.specials import SPECIALS, UNK
 from nlp_suite.text.tokenizer import (
     MAX_CHARACTERS,
@@ -84,13 +85,19 @@ class WordTokenizer(SequenceTokenizer):
                 never see UNK in training and not know what to do with it.
 
         Raises:
-            UserError: There is no text, or `vocabulary_size` leaves no room for a word.
+            UserError: There is no text, no word occurs often enough, or `vocabulary_size` leaves no
+                room for a word.
         """
         check_vocabulary_size(vocabulary_size, len(SPECIALS) + 1)
         counts: Counter[bytes] = Counter()
         for batch in batches(texts):
             counts.update(_words(valid_text(batch, max_characters), lowercase).flat_values.numpy())
         words = most_frequent(counts, vocabulary_size - len(SPECIALS), min_count)
+        if counts and not words:
+            raise UserError(
+                f"`data` must hold a word that occurs {min_count} times, found none among "
+                f"{len(counts)}. Give more text, or choose --tokenizer subword where there is one."
+            )
         return cls([*SPECIALS, *(word.decode() for word in words)], max_characters, lowercase)
 
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
