@@ -41,7 +41,6 @@ TINY = {
     "embedding_units": 8,
     "vocabulary_size": 300,
     "embeddings": "none",
-    "ngram_buckets": 64,
     "image_encoder": "small",
     "image_size": 32,
     "max_length": 5,
