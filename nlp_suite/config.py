@@ -19,7 +19,7 @@ AT_LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "micro_batches", "keep_checkpoints"), 1),
     **dict.fromkeys(("batch_tokens", "warmup_steps", "patience", "retries", "seed", "workers"), 0),
     **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "max_minutes", "threads"), 0),
-    "plateau_patience": 1,
+    **dict.fromkeys(("plateau_patience", "layer_rate_factor", "bptt"), 1),
     **dict.fromkeys(("beam_width", "beam_groups", "n_best", "max_length"), 1),
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
     **dict.fromkeys(("coverage_penalty", "diversity_penalty"), 0),
@@ -161,6 +161,9 @@ class StreamConfig:
 
     bptt: int = 70
     """Tokens through which gradients flow back; the state is carried on from window to window."""
+    random_bptt: bool = False
+    """Draw the length of each window around --bptt, so that the text is cut elsewhere in each epoch,
+    with the rate in proportion (Merity et al. 2017a); pays over many epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +224,21 @@ class FinetuningConfig:
     settle (Howard & Ruder 2018); -1 never changes them."""
     pretrained_rate: float = 1.0
     """Share of the learning rate at which the pretrained weights learn (Howard & Ruder 2018)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig(FinetuningConfig):
+    """Starting from the network of another run."""
+
+    init_from: str = "none"
+    """Folder of a run, such as a language model's, whose tokenizer, embedding and forward layers
+    this one starts from (Howard & Ruder 2018); their sizes must be equal. none starts afresh."""
+    unfreeze: Literal["together", "gradual"] = "together"
+    """Whether the layers of --init-from that --frozen-epochs keeps as they are learn together from
+    then on, or gradually: one more after each epoch, from the top down."""
+    layer_rate_factor: float = 1.0
+    """Times that each layer of --init-from learns faster than the one below it; Howard & Ruder took
+    2.6."""
 
 
 @dataclass(frozen=True, kw_only=True)

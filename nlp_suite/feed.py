@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,10 @@ from nlp_suite.task import Task
 
 WINDOW = 100
 """Batches sorted together by length; measured: 5 % padding where longest-in-batch has 77 %."""
+
+FULL, SPREAD, SHORTEST = 0.95, 5, 5
+"""How lengths of windows are drawn: the share around `bptt` and not its half, the standard
+deviation, and the shortest, as in the authors' program."""
 
 Batch = tuple[dict[str, Array], Array]
 
@@ -53,6 +58,11 @@ class Feed(ABC):
 
         Examples are counted where nothing is a sequence.
         """
+
+    def rate_scale(self, epoch: int, step: int) -> float:
+        """Gives the share of the learning rate that a batch deserves; all of it, mostly."""
+        del epoch, step
+        return 1.0
 
     def dataset(self, epoch: int, skip: int = 0) -> tf.data.Dataset:
         """Gives the batches of an epoch as a dataset of known length, prefetched.
@@ -174,26 +184,42 @@ class StreamFeed(Feed):
         streams: Pieces read side by side: the batch size.
         bptt: Tokens of a window.
         seed: Seeds the beginnings; None begins at the beginning.
+        random_bptt: Whether to draw the length of each window around `bptt`, and half of it one
+            time in twenty, and to learn from it at a rate in proportion to its length (Merity,
+            Keskar and Socher 2018, arXiv:1708.02182, section 5). Needs a seed.
     """
 
     def __init__(
-        self, encoded: Encoded, *, streams: int, bptt: int, seed: int | None = None
+        self,
+        encoded: Encoded,
+        *,
+        streams: int,
+        bptt: int,
+        seed: int | None = None,
+        random_bptt: bool = False,
     ) -> None:
         super().__init__(encoded)
         self.total = len(encoded.targets.values)
         self.streams = streams
         self.bptt = bptt
         self.seed = seed
+        self.random_bptt = random_bptt
+        self._bounds: tuple[int, Array] = (-1, np.zeros(0, np.int64))
 
     @property
     def stream_length(self) -> int:
         """Tokens of each piece; the few left over are not read in this epoch."""
         return self.total // self.streams
 
+    def bounds(self, epoch: int) -> Array:
+        """Says where in each piece the windows of an epoch begin and end, `int [steps + 1]`."""
+        if self._bounds[0] != epoch:
+            self._bounds = (epoch, self._draw(epoch))
+        return self._bounds[1]
+
     def steps(self, epoch: int) -> int:
         """Counts the windows of an epoch."""
-        del epoch
-        return -(-self.stream_length // self.bptt)
+        return len(self.bounds(epoch)) - 1
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Makes the windows of an epoch, without the first `skip`."""
@@ -201,9 +227,8 @@ class StreamFeed(Feed):
         if self.seed is not None:
             offset = int(np.random.default_rng((self.seed, epoch)).integers(self.total))
         begins = offset + np.arange(self.streams)[:, None] * self.stream_length
-        for start in range(skip * self.bptt, self.stream_length, self.bptt):
-            width = min(self.bptt, self.stream_length - start)
-            positions = (begins + start + np.arange(width)) % self.total
+        for start, end in pairwise(self.bounds(epoch)[skip:]):
+            positions = (begins + np.arange(start, end)) % self.total
             inputs = {name: c.values[positions] for name, c in self.encoded.inputs.items()}
             yield inputs, self.encoded.targets.values[positions]
 
@@ -211,6 +236,28 @@ class StreamFeed(Feed):
         """Counts the tokens that an epoch reads; none of them is padding."""
         del epoch
         return self.streams * self.stream_length, self.streams * self.stream_length
+
+    def rate_scale(self, epoch: int, step: int) -> float:
+        """Gives a short window the share of the rate that it has of `bptt`, if lengths are drawn.
+
+        Else short windows, over which the loss is a mean, would weigh more than long ones.
+        """
+        if not self.random_bptt:
+            return 1.0
+        start, end = self.bounds(epoch)[step : step + 2]
+        return float((end - start) / self.bptt)
+
+    def _draw(self, epoch: int) -> Array:
+        """Sets the bounds of an epoch's windows, the last of which may be short."""
+        if not self.random_bptt:
+            return np.append(np.arange(0, self.stream_length, self.bptt), self.stream_length)
+        generator = np.random.default_rng((self.seed, epoch, self.bptt))
+        least = min(SHORTEST, self.bptt)
+        enough = -(-self.stream_length // least)
+        base = np.where(generator.random(enough) < FULL, self.bptt, self.bptt / 2)
+        lengths = np.maximum(generator.normal(base, SPREAD).astype(np.int64), least)
+        ends = np.cumsum(lengths)
+        return np.concatenate([[0], ends[ends < self.stream_length], [self.stream_length]])
 
 
 class Feeds(NamedTuple):
@@ -262,7 +309,13 @@ def make_feeds(task: Task[Any], folder: Path) -> Feeds:
     streams = min(config.batch_size, len(train.targets.values), len(validation.targets.values))
     streams -= streams % tf.distribute.get_strategy().num_replicas_in_sync
     return Feeds(
-        StreamFeed(train, streams=streams, bptt=config.bptt, seed=config.seed),
+        StreamFeed(
+            train,
+            streams=streams,
+            bptt=config.bptt,
+            seed=config.seed,
+            random_bptt=config.random_bptt,
+        ),
         StreamFeed(validation, streams=streams, bptt=config.bptt),
         prints["train"],
     )

@@ -39,6 +39,7 @@ from nlp_suite.runs import (
 )
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
+from nlp_suite.transfer import build_network
 from nlp_suite.validation import sample_predictions, validate
 from nlp_suite.watching import Watch
 
@@ -110,9 +111,7 @@ class Loop:
         self.on_epoch = on_epoch
         self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
         feed = self.feeds.train
-        network = task.build_model()
-        if checkpoint is None:
-            task.initialize(network)
+        network = build_network(task, fresh=checkpoint is None)
         self.learner = Learner(task, network, self.config, feed.streams)
         self.updates = self.config.epochs * feed.steps(0)
         self.schedule = make_schedule(self.config, self.updates)
@@ -278,7 +277,9 @@ class _Steps(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         del batch, logs
-        self.model.optimizer.learning_rate = self.loop.rate()
+        loop, progress = self.loop, self.loop.progress
+        scale = loop.feeds.train.rate_scale(progress.epoch, progress.step)
+        self.model.optimizer.learning_rate = loop.rate() * scale
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch

@@ -108,6 +108,30 @@ def test_a_stream_entered_half_way_goes_on_with_the_same_windows() -> None:
     assert [targets.tolist() for _, targets in feed.batches(1, skip=2)] == whole[2:]
 
 
+def test_random_windows_cover_the_stream_and_follow_from_seed_and_epoch() -> None:
+    feed = stream(100_000, streams=2, bptt=35, seed=0, random_bptt=True)
+    bounds = feed.bounds(3)
+    lengths = np.diff(bounds)
+    assert (bounds[0], bounds[-1], lengths.sum()) == (0, 50_000, 50_000)
+    assert lengths[:-1].min() >= 5
+    assert np.mean(lengths < 24) == pytest.approx(0.05, abs=0.02)
+    assert lengths[lengths >= 24].mean() == pytest.approx(34.5, abs=0.5)
+    again = stream(100_000, streams=2, bptt=35, seed=0, random_bptt=True)
+    assert again.bounds(3).tolist() == bounds.tolist()
+    assert again.bounds(4).tolist() != bounds.tolist()
+
+
+def test_random_windows_go_on_half_way_and_learn_in_proportion_to_their_length() -> None:
+    feed = stream(500, streams=2, bptt=20, seed=0, random_bptt=True)
+    whole = [targets for _, targets in feed.batches(1)]
+    rest = [targets.tolist() for _, targets in feed.batches(1, skip=3)]
+    assert rest == [targets.tolist() for targets in whole[3:]]
+    assert len(whole) == feed.steps(1)
+    assert [feed.rate_scale(1, i) for i in range(len(whole))] == [w.shape[1] / 20 for w in whole]
+    np.testing.assert_array_equal(np.diff(np.concatenate(whole, axis=1)) % 500, 1)
+    assert stream(50, streams=2, bptt=20, seed=0).rate_scale(0, 1) == 1.0
+
+
 @pytest.fixture
 def task() -> TinyClassifier:
     task = TinyClassifier(TinyConfig())

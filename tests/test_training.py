@@ -87,8 +87,9 @@ def run_program(program: str, folder: Path, ends_with: int = 0) -> None:
         (TinyClassifier, replace(QUICK, ema=0.9, micro_batches=2, schedule="cosine")),
         (TinyClassifier, replace(QUICK, precision="mixed_float16", batch_tokens=20)),
         (TinyLanguageModel, replace(QUICK, optimizer="nt_asgd", schedule="plateau")),
+        (TinyLanguageModel, replace(QUICK, optimizer="sgd", random_bptt=True)),
     ],
-    ids=["float32 with averages", "float16 with batches of tokens", "carried state"],
+    ids=["float32 with averages", "float16 with batches of tokens", "carried state", "random bptt"],
 )
 def test_a_killed_run_ends_bitwise_equal_to_one_that_was_not(
     task_class: type[TinyClassifier],
@@ -177,6 +178,18 @@ def test_more_epochs_let_a_run_go_on(tmp_path: Path) -> None:
     train(TinyClassifier(QUICK), tmp_path / "longer")
     train(TinyClassifier(QUICK), tmp_path / "whole")
     assert_same_run(TinyClassifier, tmp_path / "longer", tmp_path / "whole")
+
+
+def test_windows_of_many_lengths_take_one_traced_step(tmp_path: Path) -> None:
+    traces = []
+
+    class Counting(TinyLanguageModel):
+        def loss(self, logits: Any, targets: Any) -> Any:
+            traces.append(targets.shape)
+            return super().loss(logits, targets)
+
+    train(Counting(replace(QUICK, epochs=3, bptt=12, random_bptt=True, batch_size=2)), tmp_path)
+    assert [shape.as_list() for shape in traces] == [[None, None]] * 2  # training and validation
 
 
 class Pretrained(TinyClassifier):
