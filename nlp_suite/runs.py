@@ -24,14 +24,15 @@ import keras
 import tensorflow as tf
 
 import nlp_suite
-from nlp_suite.config import Config, DecodingConfig
+from nlp_suite.config import Config, DecodingConfig, TransferConfig
 from nlp_suite.errors import UserError
 from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task
-from nlp_suite.text import load_tokenizer, save_tokenizer
+from nlp_suite.text import Tokenizer, load_tokenizer, save_tokenizer
 
 TaskT = TypeVar("TaskT", bound=Task[Any])
 
+CONFIG = "config.json"
 WEIGHTS = "weights.weights.h5"
 
 CHANGEABLE = {
@@ -134,12 +135,12 @@ def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
     Raises:
         UserError: When the folder holds a run of another task or of other settings.
     """
-    path = run_dir / "config.json"
+    path = run_dir / CONFIG
     if path.exists():
         _check_same(task, _read_config(run_dir), run_dir)
-        task.tokenizers = _load_tokenizers(run_dir)
+        task.tokenizers = load_tokenizers(run_dir)
     else:
-        task.tokenizers = task.tokenizers or task.learn_tokenizers(task.examples("train"))
+        learn_tokenizers(task)
         with write_beside(run_dir / "tokenizers") as temporary:
             temporary.mkdir()
             for name, tokenizer in task.tokenizers.items():
@@ -159,6 +160,39 @@ def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
 
 def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]:
     """Rebuilds the task and the model of a run, with its best weights.
+
+def learn_tokenizers(task: Task[Any]) -> None:
+    """Gives a task its tokenizers: those of the run it starts from, and for the rest new ones.
+
+    Args:
+        task: The task; tokenizers that it has already stay.
+
+    Raises:
+        UserError: When its settings name a folder without a trained run.
+    """
+    if task.tokenizers:
+        return
+    origin = origin_of(task.config)
+    inherited = load_tokenizers(origin) if origin else {}
+    learned = task.learn_tokenizers(task.examples("train"))
+    task.tokenizers = {name: inherited.get(name, learned[name]) for name in learned}
+
+
+def origin_of(config: Config) -> Path | None:
+    """Gives the folder of the run that a new one starts from, if its settings name one.
+
+    Raises:
+        UserError: When that folder holds no trained run.
+    """
+    if not isinstance(config, TransferConfig) or config.init_from == "none":
+        return None
+    if not (Path(config.init_from) / WEIGHTS).exists():
+        raise UserError(
+            "`init_from` must be the folder of a trained run. Received: init_from="
+            f"{config.init_from}, which has no {WEIGHTS}. Train it first."
+        )
+    return Path(config.init_from)
+
 
     Args:
         task_class: The task's class.
@@ -181,7 +215,7 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
             f"`run-dir` must hold trained weights. Received: run_dir={run_dir}, where the first "
             "epoch has not been finished. Run train with the same flags to go on."
         )
-    task = task_class(_restore_config(task_class.config_class, content), _load_tokenizers(run_dir))
+    task = task_class(_restore_config(task_class.config_class, content), load_tokenizers(run_dir))
     model = task.build_model()
     model.load_weights(run_dir / WEIGHTS)
     return task, model
@@ -189,7 +223,22 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
 
 def trained_precision(run_dir: Path) -> str:
     """Says in which precision a run is being trained; nothing when it has not begun."""
-    path = run_dir / "config.json"
+    path = run_dir / CONFIG
+def load_tokenizers(run_dir: Path) -> dict[str, Tokenizer]:
+    """Reads the tokenizers of a run, by name."""
+    return {p.stem: load_tokenizer(p) for p in sorted((run_dir / "tokenizers").glob("*.json"))}
+
+
+def task_name(run_dir: Path) -> str:
+    """Says which task a run is of.
+
+    Raises:
+        UserError: When the folder holds no run.
+    """
+    name: str = _read_config(run_dir)["task"]
+    return name
+
+
     if not path.exists():
         return ""
     precision: str = json.loads(path.read_text())["devices"]["precision"]
@@ -208,7 +257,7 @@ def _restore_config(config_class: type[Config], content: dict[str, Any]) -> Conf
 
 
 def _read_config(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "config.json"
+    path = run_dir / CONFIG
     if not path.exists():
         raise UserError(
             f"`run-dir` must be the folder of a run. Received: run_dir={run_dir}, which has no "
@@ -216,10 +265,6 @@ def _read_config(run_dir: Path) -> dict[str, Any]:
         )
     content: dict[str, Any] = json.loads(path.read_text())
     return content
-
-
-def _load_tokenizers(run_dir: Path) -> dict[str, Any]:
-    return {p.stem: load_tokenizer(p) for p in sorted((run_dir / "tokenizers").glob("*.json"))}
 
 
 def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None:

@@ -138,6 +138,18 @@ class Task(ABC, Generic[ConfigT]):
             model: What `build_model` just made.
         """
 
+    def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
+        """Names the layers whose weights mean the same in another task's model; none by default.
+
+        Args:
+            model: What `build_model` made.
+
+        Returns:
+            Layers by name, from the bottom up: `embedding`, `layer_1`, …; see `transfer`.
+        """
+        del model
+        return {}
+
     def loss(self, logits: Any, targets: Any) -> tuple[Any, Any]:
         """Measures the surprise at each target: cross entropy, with padding weighing nothing.
 

@@ -25,7 +25,7 @@ ROOMS = (
     "task generation ensembles",
     "devices",
     "training checkpoints encoded feed interrupts optimization progress rate_finder runs search "
-    "step validation watching",
+    "step transfer validation watching",
     "export model_card serving",
     "arguments console evaluation verbs cli standalone demo",
 )

@@ -15,10 +15,18 @@ from nlp_suite.layers.building import (
     build_logits,
     build_stack,
     load_embeddings,
+    tower,
 )
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
-from nlp_suite.layers.finetuning import finetune, freeze_until, rate_scales, scale_rate, thaw
+from nlp_suite.layers.finetuning import (
+    finetune,
+    finetune_in_turn,
+    freeze_until,
+    rate_scales,
+    scale_rate,
+    thaw,
+)
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
@@ -50,6 +58,7 @@ __all__ = [
     "build_stack",
     "disable_cudnn",
     "finetune",
+    "finetune_in_turn",
     "fit_vectors",
     "freeze_until",
     "load_embeddings",
@@ -58,4 +67,5 @@ __all__ = [
     "rnn",
     "scale_rate",
     "thaw",
+    "tower",
 ]

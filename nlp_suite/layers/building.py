@@ -89,6 +89,24 @@ def build_logits(config: TiedConfig, embedding: TokenEmbedding) -> keras.layers.
     return TiedLogits(embedding) if config.tie_weights else Logits(embedding.vocabulary_size)
 
 
+def tower(embedding: TokenEmbedding, stack: RNNStack) -> dict[str, keras.layers.Layer]:
+    """Names the layers that read a text forwards, as tasks do in `parts`.
+
+    Args:
+        embedding: What looks tokens up.
+        stack: The recurrent layers above it, one- or bidirectional.
+
+    Returns:
+        `embedding`, and the cells `layer_1`, `layer_2`, … from the bottom up.
+
+    Example:
+        >>> list(tower(TokenEmbedding(9, 4), RNNStack("gru", 4, depth=2, bidirectional=True)))
+        ['embedding', 'layer_1', 'layer_2']
+    """
+    cells = enumerate(stack.forward_cells, start=1)
+    return {"embedding": embedding, **{f"layer_{level}": cell for level, cell in cells}}
+
+
 def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> Decoder:
     """Makes a decoder that attends to a memory.
 

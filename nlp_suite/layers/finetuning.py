@@ -8,9 +8,11 @@ https://arxiv.org/abs/1801.06146.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
-from nlp_suite.config import FinetuningConfig
+from nlp_suite.config import FinetuningConfig, TransferConfig
 
 
 def finetune(layer: keras.layers.Layer, config: FinetuningConfig) -> None:
@@ -31,6 +33,29 @@ def finetune(layer: keras.layers.Layer, config: FinetuningConfig) -> None:
         return
     freeze_until(layer, config.frozen_epochs)
     scale_rate(layer, config.pretrained_rate)
+
+
+def finetune_in_turn(layers: Sequence[keras.layers.Layer], config: TransferConfig) -> None:
+    """Asks that pretrained layers learn the later and the slower, the lower they are.
+
+    Args:
+        layers: The layers from the bottom up.
+        config: A task's settings.
+
+    Example:
+        >>> low, high = keras.layers.Dense(2), keras.layers.Dense(2)
+        >>> config = TransferConfig(frozen_epochs=1, unfreeze="gradual", layer_rate_factor=2)
+        >>> finetune_in_turn([low, high], config)
+        >>> high.frozen_until, high.rate_scale, low.frozen_until, low.rate_scale
+        (1, 1.0, 2, 0.5)
+    """
+    is_gradual = config.unfreeze == "gradual" and config.frozen_epochs >= 0
+    for below, layer in enumerate(reversed(layers)):
+        settings = FinetuningConfig(
+            frozen_epochs=config.frozen_epochs + below * is_gradual,
+            pretrained_rate=config.pretrained_rate / config.layer_rate_factor**below,
+        )
+        finetune(layer, settings)
 
 
 def freeze_until(layer: keras.layers.Layer, epoch: int) -> None:

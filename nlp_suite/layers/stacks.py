@@ -112,6 +112,11 @@ class RNNStack(MaskedLayer):
         ]
         self.state_length = len(keras.tree.flatten(self.state_sizes))
 
+    @property
+    def forward_cells(self) -> list[keras.layers.Layer]:
+        """The cells that read forwards, from the bottom up, whatever is wrapped around them."""
+        return [getattr(layer, "forward", layer).cell for layer in self.layers]
+
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Builds every layer, bottom to top."""
         shape = tuple(inputs_shape)

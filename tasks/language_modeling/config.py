@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import GenerationConfig, StreamConfig, TiedConfig
+from nlp_suite.config import GenerationConfig, StreamConfig, TiedConfig, TransferConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelingConfig(TiedConfig, StreamConfig, GenerationConfig):
+class LanguageModelingConfig(TiedConfig, StreamConfig, TransferConfig, GenerationConfig):
     """A recurrent network that predicts each next token of one long text."""
 
     tokenizer: Literal["subword", "word", "character"] = "subword"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
-from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings
+from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings, tower
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.config import LanguageModelingConfig
@@ -73,6 +73,10 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
             load_embeddings(
                 model.embedding, self.config.embeddings, self.writer.vocabulary, self.config.seed
             )
+
+    def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
+        """Names all layers: the network is one tower."""
+        return {**tower(model.embedding, model.stack), "logits": model.logits}
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Begins every text with its prompt."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import BidirectionalConfig, Config, FinetuningConfig
+from nlp_suite.config import BidirectionalConfig, Config, TransferConfig
+from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SentimentConfig(BidirectionalConfig, FinetuningConfig, Config):
+class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
     """A recurrent network over word vectors, pooled into one answer a text."""
 
     units: int = 128
@@ -41,6 +42,19 @@ class SentimentConfig(BidirectionalConfig, FinetuningConfig, Config):
     ema: float = 0.995
     """Share of the old average kept at each step in an average of the weights, which is then what
     is evaluated and kept: steadier from epoch to epoch than the last weights."""
+
+    def __post_init__(self) -> None:
+        """Refuses pretrained vectors beside those of another run.
+
+        Raises:
+            UserError: When there are both, or a number makes no sense.
+        """
+        super().__post_init__()
+        if self.init_from != "none" and self.embeddings != "none":
+            raise UserError(
+                "`embeddings` must be none with `init_from`, whose network has read its own "
+                f"vectors alone. Received: embeddings={self.embeddings}. Pass --embeddings none."
+            )
 
 
 CONFIG = SentimentConfig

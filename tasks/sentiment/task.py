@@ -21,9 +21,10 @@ from nlp_suite.layers import (
     finetune,
     load_embeddings,
     read_vectors,
+    tower,
 )
 from nlp_suite.task import Prediction, Task, Tensors
-from nlp_suite.text import EOS, Labels, Tokenizer, WordTokenizer, with_eos
+from nlp_suite.text import EOS, Labels, Tokenizer, WordTokenizer, with_bos, with_eos
 from tasks.sentiment.config import SentimentConfig
 from tasks.sentiment.model import SentimentClassifier
 
@@ -89,7 +90,9 @@ class Sentiment(Task[SentimentConfig]):
         return self._encode_text(batch), self.tokenizers["label"].encode(batch["label"])
 
     def _encode_text(self, batch: Tensors) -> Tensors:
-        return {"tokens": with_eos(self.tokenizers["text"].encode(batch["text"]))}
+        ids = self.tokenizers["text"].encode(batch["text"])
+        # A language model has read BOS before each text, and EOS nowhere.
+        return {"tokens": with_eos(ids) if self.config.init_from == "none" else with_bos(ids)}
 
     def build_model(self) -> keras.Model:
         """Builds the classifier."""
@@ -97,7 +100,7 @@ class Sentiment(Task[SentimentConfig]):
         pretrained = TokenEmbedding(words, config.embedding_units)
         finetune(pretrained, config)
         model = SentimentClassifier(
-            build_embedding(config, min(words, config.vocabulary_size)),
+            build_embedding(config, min(words, config.vocabulary_size) if self._vectors else words),
             pretrained if self._vectors else None,
             build_encoder_stack(config),
             Pooling(config.pooling, bidirectional=config.bidirectional),
@@ -112,6 +115,10 @@ class Sentiment(Task[SentimentConfig]):
         if self._vectors:
             vocabulary = self.tokenizers["text"].vocabulary
             load_embeddings(model.pretrained, self._vectors, vocabulary, self.config.seed)
+
+    def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
+        """Names the learned vectors and the layers that read forwards."""
+        return tower(model.learned, model.stack)
 
     def predict(self, model: keras.Model, inputs: Tensors) -> Tensors:
         """Tells labels.

@@ -10,6 +10,7 @@ from nlp_suite.config import (
     DataConfig,
     EncoderDecoderConfig,
     GenerationConfig,
+    TransferConfig,
 )
 
 
@@ -24,8 +25,21 @@ class LanguagePairConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HalfTransferConfig(TransferConfig):
+    """Starting one half of the network from another run."""
+
+    init_part: Literal["encoder", "decoder"] = "encoder"
+    """The half that --init-from starts: the encoder from a language model of the source, or the
+    decoder from one of the target (Ramachandran et al. 2017)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranslationConfig(
-    EncoderDecoderConfig, BidirectionalConfig, LanguagePairConfig, GenerationConfig
+    EncoderDecoderConfig,
+    BidirectionalConfig,
+    LanguagePairConfig,
+    HalfTransferConfig,
+    GenerationConfig,
 ):
     """A bidirectional encoder and a decoder with attention, over subwords of both languages."""
 

@@ -21,6 +21,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_encoder_stack,
     load_embeddings,
+    tower,
 )
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
 from nlp_suite.task import Prediction, Tensors
@@ -92,6 +93,11 @@ class Translation(GeneratingTask[TranslationConfig]):
                 self.writer.vocabulary,
                 self.config.seed,
             )
+
+    def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
+        """Names the shared vectors and the layers that read forwards in one half of the network."""
+        half = model.encoder if self.config.init_part == "encoder" else model.decoder
+        return tower(half.embedding, half.stack)
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Encodes the source."""

@@ -1,0 +1,198 @@
+"""A run that starts from another one takes its tokenizer and its layers over, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nlp_suite.cli import main
+from nlp_suite.errors import UserError
+from nlp_suite.layers import rate_scales, thaw
+from nlp_suite.runs import learn_tokenizers, restore
+from nlp_suite.transfer import build_network
+from tasks.language_modeling.task import LanguageModeling
+from tasks.sentiment.config import SentimentConfig
+from tasks.sentiment.task import Sentiment
+from tasks.translation.config import TranslationConfig
+from tasks.translation.task import Translation
+
+WORDS = ("fine", "good", "dull", "film", "plot", "old", "very", "quite")
+
+
+def run(task: str, *argv: str | Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(f"tasks.{task}", [str(argument) for argument in argv])
+    assert not ended.value.code
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of two hundred short reviews."""
+    file = tmp_path_factory.mktemp("data") / "reviews.tsv"
+    rows = [
+        f"{WORDS[n % 8]} {WORDS[n * n % 7]} film {n}\t{'good' if n % 2 else 'bad'}"
+        for n in range(200)
+    ]
+    file.write_text("\n".join(["text\tlabel", *rows]))
+    return file
+
+
+@pytest.fixture(scope="module")
+def language_model(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a language model with dropped weights, trained on the texts of the reviews."""
+    run_dir = tmp_path_factory.mktemp("language_model")
+    flags = ["--units", "8", "--embedding-units", "6", "--depth", "2", "--weight-drop", "0.2"]
+    flags += ["--vocabulary-size", "270", "--epochs", "1", "--batch-size", "4"]
+    run("language_modeling", "train", "--data", reviews, "--run-dir", run_dir, *flags)
+    return run_dir
+
+
+@pytest.fixture
+def sentiment(reviews: Path, language_model: Path) -> Callable[..., Sentiment]:
+    """Makes a sentiment task that starts from the language model."""
+
+    def make(**settings: Any) -> Sentiment:
+        fitting = SentimentConfig(
+            data=str(reviews),
+            init_from=str(language_model),
+            units=8,
+            embedding_units=6,
+            depth=2,
+            bidirectional=False,
+            embeddings="none",
+        )
+        task = Sentiment(replace(fitting, **settings))
+        learn_tokenizers(task)
+        return task
+
+    return make
+
+
+def test_a_classifier_starts_from_the_weights_of_a_language_model(
+    sentiment: Callable[..., Sentiment], language_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = sentiment()
+    parts = task.parts(build_network(task))
+    origin, model = restore(LanguageModeling, language_model)
+    theirs = origin.parts(model)
+    assert task.tokenizers["text"].vocabulary == origin.tokenizers["text"].vocabulary
+    assert task.tokenizers["label"].vocabulary == ("bad", "good")
+    assert list(parts) == ["embedding", "layer_1", "layer_2"]
+    for name, part in parts.items():
+        for weight, other in zip(part.get_weights(), theirs[name].get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, other)
+    assert "embedding, layer_1, layer_2" in capsys.readouterr().err
+
+
+def test_the_forward_direction_of_one_bidirectional_layer_is_carried_over(
+    reviews: Path, tmp_path: Path
+) -> None:
+    flags = ("--units", "8", "--embedding-units", "6", "--vocabulary-size", "270", "--epochs", "1")
+    run("language_modeling", "train", "--data", reviews, "--run-dir", tmp_path, *flags)
+    config = SentimentConfig(
+        data=str(reviews), init_from=str(tmp_path), embeddings="none", units=8, embedding_units=6
+    )
+    task = Sentiment(config)
+    learn_tokenizers(task)
+    network = build_network(task)
+    _, model = restore(LanguageModeling, tmp_path)
+    kernel = model.stack.layers[0].cell.kernel.numpy()
+    both = network.stack.layers[0]
+    np.testing.assert_array_equal(both.forward.cell.kernel.numpy(), kernel)
+    assert np.abs(both.backward.cell.kernel.numpy() - kernel).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("part", "units"), [("encoder", 16), ("decoder", 8)], ids=["encoder", "decoder"]
+)
+def test_either_half_of_a_translator_starts_from_a_language_model(
+    part: Any, units: int, language_model: Path
+) -> None:
+    config = TranslationConfig(
+        init_from=str(language_model),
+        init_part=part,
+        bidirectional=False,
+        units=units,
+        embedding_units=6,
+        depth=2,
+    )
+    origin, model = restore(LanguageModeling, language_model)
+    task = Translation(config, {"text": origin.tokenizers["text"]})
+    half = getattr(build_network(task), part)
+    ours = [half.embedding.embeddings, *(cell.kernel for cell in half.stack.forward_cells)]
+    theirs = [model.embedding.embeddings, *(cell.kernel for cell in model.stack.forward_cells)]
+    for weight, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), other.numpy())
+
+
+def test_layers_thaw_one_after_the_other_from_the_top(
+    sentiment: Callable[..., Sentiment],
+) -> None:
+    task = sentiment(frozen_epochs=1, unfreeze="gradual")
+    network = build_network(task)
+    parts = task.parts(network)
+    learning = []
+    for epoch in range(4):
+        thaw(network, epoch)
+        learning.append([name for name, part in parts.items() if part.trainable_weights])
+    assert learning == [
+        [],
+        ["layer_2"],
+        ["layer_1", "layer_2"],
+        ["embedding", "layer_1", "layer_2"],
+    ]
+    assert network.classifier.trainable_weights
+
+
+def test_each_layer_learns_slower_than_the_one_above_it(
+    sentiment: Callable[..., Sentiment],
+) -> None:
+    task = sentiment(pretrained_rate=0.5, layer_rate_factor=2.0)
+    network = build_network(task)
+    scales = rate_scales(network)
+    by_part = {
+        name: {scales[weight.path] for weight in part.trainable_weights}
+        for name, part in task.parts(network).items()
+    }
+    assert by_part == {"embedding": {0.125}, "layer_1": {0.25}, "layer_2": {0.5}}
+    assert network.classifier.kernel.path not in scales
+
+
+def test_other_sizes_are_refused_with_the_flags_that_fit(
+    sentiment: Callable[..., Sentiment],
+) -> None:
+    with pytest.raises(UserError) as refused:
+        build_network(sentiment(units=16, embedding_units=5))
+    assert str(refused.value).endswith("Pass --units 8 --embedding-units 6.")
+    assert "`init_from`" in str(refused.value)
+
+
+def test_a_folder_without_weights_starts_nothing(
+    sentiment: Callable[..., Sentiment], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="`init_from` must be the folder of a trained run"):
+        sentiment(init_from=str(tmp_path))
+
+
+def test_pretrained_vectors_beside_a_language_model_are_refused() -> None:
+    with pytest.raises(UserError, match="Pass --embeddings none"):
+        replace(SentimentConfig(), init_from="anywhere")
+
+
+@pytest.mark.slow
+def test_a_classifier_that_started_from_a_language_model_trains_and_answers(
+    reviews: Path, language_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--units", "8", "--embedding-units", "6", "--depth", "2", "--no-bidirectional"]
+    flags += ["--embeddings", "none", "--epochs", "3", "--schedule", "slanted_triangular"]
+    flags += ["--frozen-epochs", "1", "--unfreeze", "gradual", "--layer-rate-factor", "2.6"]
+    begin = ("--data", reviews, "--init-from", language_model, "--run-dir", tmp_path)
+    run("sentiment", "train", *begin, *flags)
+    capsys.readouterr()
+    run("sentiment", "predict", "--run-dir", tmp_path, "good film")
+    assert '"label"' in capsys.readouterr().out
