@@ -23,6 +23,7 @@ from nlp_suite.console import (
     print_json_lines,
     raw_examples,
 )
+from nlp_suite.formats import ExportConfig
 
 if TYPE_CHECKING:
     import keras
@@ -187,22 +188,51 @@ def predict(app: Application, command: str, argv: Sequence[str]) -> None:
 
 
 def export(app: Application, command: str, argv: Sequence[str]) -> None:
-    """Writes a run as a SavedModel that needs TensorFlow alone; prints its folder."""
-    to = Argument("to", Path, Path("saved_models", app.name, "exported"), "Folder of the versions.")
-    flags = [app.run_dir, ENSEMBLE, to, *as_trained(app.decoding_flags)]
+    """Writes a run as a SavedModel that needs TensorFlow alone, or for LiteRT or ONNX Runtime.
+
+    Prints its folder. For the other two, what is lost in the task's metric is measured first.
+    """
+    default = f"saved_models/{app.name}/exported, or /litert, or /onnx"
+    to = Argument("to", Path, None, f"Folder of the versions (default: {default}).")
+    formats = config_arguments(ExportConfig)
+    flags = [app.run_dir, ENSEMBLE, to, *formats, *as_trained(app.decoding_flags)]
     values = parse_arguments(command, export.__doc__, flags, argv)
+    config = ExportConfig(**{flag.name: values.pop(flag.name) for flag in formats})
     run_dir, ensemble, folder = (values.pop(name) for name in ("run_dir", "ensemble", "to"))
     task, model = app.restore(run_dir, values, ensemble)
+    metrics = _measured(run_dir, ensemble)
+    if config.format == "savedmodel":
+        from nlp_suite.export import export as export_task
 
-    from nlp_suite.export import export as export_task
+        print(
+            export_task(task, model, folder or Path("saved_models", app.name, "exported"), metrics)
+        )
+        return
 
-    print(export_task(task, model, folder, _measured(run_dir, ensemble)))
+    from nlp_suite.conversion import convert
+
+    folder = folder or Path("saved_models", app.name, config.format)
+    path, measurement = convert(task, model, folder, config, metrics)
+    print(measurement, file=sys.stderr)
+    print(path)
 
 
 def inspect(app: Application, command: str, argv: Sequence[str]) -> None:
     """Shows what is in the data: counts, lengths, labels, overlaps between splits, bad rows."""
     values = parse_arguments(command, inspect.__doc__, app.data_flags, argv)
     print(app.task_class(app.config_class(**values)).dataset.inspect())
+
+
+def split(app: Application, command: str, argv: Sequence[str]) -> None:
+    """Writes the splits as train.jsonl, validation.jsonl and test.jsonl, for other tasks and tools.
+
+    A language model trained on the folder has seen no text on which this task is tested.
+    """
+    to = Argument("to", Path, Path("saved_models", app.name, "splits"), "Folder of the files.")
+    values = parse_arguments(command, split.__doc__, [to, *app.data_flags], argv)
+    folder = values.pop("to")
+    app.task_class(app.config_class(**values)).dataset.save(folder)
+    print(folder)
 
 
 def rates(app: Application, command: str, argv: Sequence[str]) -> None:
@@ -250,5 +280,5 @@ def _measured(run_dir: Path, ensemble: list[str]) -> dict[str, Any]:
     return report if report.get("ensemble", []) == ensemble else {}
 
 
-TASK_VERBS = (train, evaluate, predict, export, inspect, rates, search)
+TASK_VERBS = (train, evaluate, predict, export, inspect, split, rates, search)
 """In the order in which a newcomer meets them."""

@@ -15,6 +15,7 @@ from nlp_suite.errors import UserError
 from nlp_suite.layers import rate_scales, thaw
 from nlp_suite.runs import learn_tokenizers, restore
 from nlp_suite.transfer import build_network
+from tasks.language_modeling.config import LanguageModelingConfig
 from tasks.language_modeling.task import LanguageModeling
 from tasks.sentiment.config import SentimentConfig
 from tasks.sentiment.task import Sentiment
@@ -196,3 +197,48 @@ def test_a_classifier_that_started_from_a_language_model_trains_and_answers(
     capsys.readouterr()
     run("sentiment", "predict", "--run-dir", tmp_path, "good film")
     assert '"label"' in capsys.readouterr().out
+
+
+def texts_of(data: Path, split: str, task_class: Any) -> list[str]:
+    task = task_class(replace(task_class.config_class(), data=str(data)))
+    return [str(example["text"]) for example in task.examples(split)]
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_language_model_reads_the_rows_of_the_classifiers_split(
+    split: str, reviews: Path
+) -> None:
+    texts = texts_of(reviews, split, LanguageModeling)
+    assert texts == texts_of(reviews, split, Sentiment)
+    assert 0 < len(texts) < 200
+
+
+def test_a_language_model_reads_folders_of_labels_and_the_unlabelled_texts_of_train(
+    tmp_path: Path,
+) -> None:
+    for name in ("train/pos/a", "train/neg/b", "train/unsup/c", "test/pos/d"):
+        file = tmp_path / f"{name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    sources = LanguageModeling(LanguageModelingConfig(data=str(tmp_path))).dataset.sources
+    texts = {split: sorted(row.texts["text"] for row in sources[split].rows()) for split in sources}
+    assert texts == {
+        "train": ["train/neg/b", "train/pos/a", "train/unsup/c"],
+        "test": ["test/pos/d"],
+    }
+
+
+def test_the_builtin_splits_are_written_for_a_language_model(tmp_path: Path) -> None:
+    run("sentiment", "split", "--to", tmp_path)
+    for split in ("train", "validation", "test"):
+        written = texts_of(tmp_path, split, LanguageModeling)
+        assert written == texts_of(Path("builtin"), split, Sentiment)
+        assert written == texts_of(tmp_path, split, Sentiment)
+
+
+def test_images_are_not_written_as_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main("tasks.captioning", ["split", "--to", str(tmp_path)])
+    assert "`data` must hold texts alone" in capsys.readouterr().err

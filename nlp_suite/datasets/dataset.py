@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from nlp_suite.config import DataConfig
 from nlp_suite.datasets.checks import RowCheck
@@ -14,6 +16,7 @@ from nlp_suite.datasets.inspection import Report, inspect_rows
 from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source
 from nlp_suite.datasets.splits import SPLITS, Fractions, SplitKey, row_key
 from nlp_suite.errors import UserError
+from nlp_suite.files import write_beside
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Dataset:
         features: What an example holds.
         sources: The sources by split; `train` may stand for all three.
         fractions: Shares of the rows to cut from `train` for splits that have no source.
-        split_key: What identifies a row in the cut; all its values, or its image, by default.
+        split_key: What identifies a row in the cut; its texts, or its image, by default.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Dataset:
         self.features = features
         self.sources = sources
         self._split_key = split_key
+        self._labels = [f.name for f in features if f.kind == "label"]
         self._check = RowCheck(config.max_characters, config.long_rows)
         self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
         self._tallies: dict[str, dict[str, _Tally]] = {}
@@ -86,6 +90,27 @@ class Dataset:
         """
         rows = chain.from_iterable(map(self._checked_rows, self.sources))
         return inspect_rows(rows, self.features, self.config.data, self._cut_notes())
+
+    def save(self, folder: Path) -> None:
+        """Writes the examples of each split into a file of its own.
+
+        Args:
+            folder: Where train.jsonl, validation.jsonl and test.jsonl are to stand; opened as a
+                data set, it has the same splits.
+
+        Raises:
+            UserError: A row cannot be used, or there are images.
+        """
+        if any(f.kind == "image" for f in self.features):
+            raise UserError(
+                "`data` must hold texts alone to be written as files. Received: "
+                f"data={self.config.data}, which has images."
+            )
+        for split in SPLITS:
+            with write_beside(folder / f"{split}.jsonl") as temporary:
+                lines = (json.dumps(e, ensure_ascii=False) + "\n" for e in self.examples(split))
+                with temporary.open("w", encoding="utf-8") as file:
+                    file.writelines(lines)
 
     @property
     def notes(self) -> list[str]:
@@ -122,7 +147,8 @@ class Dataset:
     def _split_of(self, source: str, row: Row) -> str:
         if source != "train":
             return source
-        return self._cut.split_of(self._split_key(row.texts) if self._split_key else row_key(row))
+        key = self._split_key(row.texts) if self._split_key else row_key(row, self._labels)
+        return self._cut.split_of(key)
 
     def _read(self, split: str) -> Iterator[Example]:
         for item in self._checked_rows(self._source_of(split)):
@@ -153,7 +179,7 @@ class Dataset:
     def _add(self, tally: _Tally, row: Row) -> None:
         tally.rows += 1
         tally.shortened += row.shortened
-        tally.labels.update(row.texts[f.name] for f in self.features if f.kind == "label")
+        tally.labels.update(row.texts[name] for name in self._labels)
 
     def _require(self, split: str) -> None:
         """Refuses a split without rows, and training rows that all have the same label."""

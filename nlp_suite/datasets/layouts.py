@@ -23,7 +23,7 @@ class LabelFolders:
         place: The folder or archive.
         folder: The split's folder in it.
         text: The name of the text's feature.
-        label: The name of the label's feature.
+        label: The name of the label's feature; empty where labels are not read.
     """
 
     place: Place
@@ -32,9 +32,9 @@ class LabelFolders:
     label: str
 
     def names(self) -> list[str]:
-        """Lists the text files; IMDB's unlabelled reviews (`unsup`) are passed over."""
+        """Lists the text files; IMDB's unlabelled ones (`unsup`) only where no label is read."""
         names = self.place.glob(f"{self.folder}/*/*.txt")
-        return [name for name in names if PurePosixPath(name).parent.name != "unsup"]
+        return [name for name in names if not self.label or _label(name) != "unsup"]
 
     def rows(self) -> Iterator[Row | Fault]:
         """Reads each file as one row."""
@@ -45,7 +45,8 @@ class LabelFolders:
             except OSError as error:
                 yield Fault(path, 1, "a readable file", error.strerror or str(error))
                 continue
-            yield Row({self.text: text, self.label: PurePosixPath(name).parent.name}, path, 1)
+            label = {self.label: _label(name)} if self.label else {}
+            yield Row({self.text: text, **label}, path, 1)
 
 
 def find_sources(
@@ -105,11 +106,21 @@ def _table(
 
 def _label_folders(place: Place, name: str, features: tuple[Feature, ...]) -> Source | None:
     """Opens NAME/<label>/*.txt, or returns None."""
-    by_kind = {f.kind: f.name for f in features}
-    if len(features) != 2 or by_kind.keys() != {"text", "label"}:
+    if not _are_label_folders(features):
         return None
-    source = LabelFolders(place, name, by_kind["text"], by_kind["label"])
+    by_kind = {f.kind: f.name for f in features}
+    source = LabelFolders(place, name, by_kind["text"], by_kind.get("label", ""))
     return source if source.names() else None
+
+
+def _are_label_folders(features: tuple[Feature, ...]) -> bool:
+    """Whether folders of text files hold these features: a text, with its label or without."""
+    return sorted(f.kind for f in features) in (["text"], ["label", "text"])
+
+
+def _label(name: str) -> str:
+    """Tells the label of a text file: the name of its folder."""
+    return PurePosixPath(name).parent.name
 
 
 def _parallel_files(place: Place, name: str, features: tuple[Feature, ...]) -> Source | None:
@@ -134,7 +145,7 @@ def _expected(features: tuple[Feature, ...]) -> str:
     layouts = ["train.tsv, train.csv or train.jsonl (each also .gz)"]
     if len(features) == 1:
         layouts.append("train.txt")
-    if {f.kind for f in features} == {"text", "label"}:
+    if _are_label_folders(features):
         layouts.append("train/<label>/*.txt")
     if len(features) > 1 and all(f.kind == "text" for f in features):
         layouts.append(" and ".join(f"train.{name}" for name in names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from nlp_suite.datasets.rows import Image, Row
@@ -57,16 +57,24 @@ class Fractions:
         return "validation" if position < self.test + self.validation else "train"
 
 
-def row_key(row: Row) -> str:
-    """Identifies a row by all its values, or by its image where it has one.
+def row_key(row: Row, labels: Collection[str] = ()) -> str:
+    """Identifies a row by its texts, or by its image where it has one.
 
     The captions of one image thus stay together. The order of the features does not matter, so a
-    translation corpus is cut the same way in either direction.
+    translation corpus is cut the same way in either direction. Labels do not matter, so who reads
+    the texts alone, such as a language model, cuts them as a classifier does.
+
+    Args:
+        row: The row.
+        labels: The features that are labels.
 
     Example:
         >>> forth, back = Row({"en": "a", "de": "b"}, "f", 1), Row({"de": "b", "en": "a"}, "g", 2)
         >>> row_key(forth) == row_key(back)
         True
+        >>> row_key(Row({"text": "a", "label": "b"}, "f", 1), ["label"])
+        'a'
     """
     images = [value.name for value in row.values.values() if isinstance(value, Image)]
-    return "\x1f".join(images or [text for _, text in sorted(row.texts.items())])
+    texts = [text for name, text in sorted(row.texts.items()) if name not in labels]
+    return "\x1f".join(images or texts)

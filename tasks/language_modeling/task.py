@@ -14,6 +14,8 @@ from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings, tower
+from nlp_suite.portable import Reader
+from nlp_suite.signatures import Signature
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.config import LanguageModelingConfig
@@ -41,7 +43,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
 
     def open_dataset(self) -> Dataset:
         """Opens running text, a paragraph or line an example."""
-        features = (Feature("text", "text", ("sentence", "content")),)
+        features = (Feature("text", "text", ("sentence", "review", "content")),)
         return open_dataset(self.config, features=features, builtin=Builtin(DATA / "austen.txt.gz"))
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
@@ -105,6 +107,18 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
         ends = np.cumsum(lengths)
         for begin, end in zip(ends - lengths, ends, strict=True):
             yield {"log_probability": float(gains[begin:end].sum()), "tokens": int(end - begin)}
+
+    def starting(self, model: keras.Model, max_tokens: int | None) -> Signature:
+        """Starts from a state of zeros."""
+        del max_tokens
+        return Signature(lambda: (model.zero_state(1), ()), {})
+
+    def portable_outcomes(
+        self, reader: Reader, examples: Iterable[Example]
+    ) -> Iterator[Prediction]:
+        """Scores each example for itself."""
+        for example in examples:
+            yield reader.score("", example["text"])
 
     def measure(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]

@@ -23,8 +23,9 @@ from nlp_suite.layers import (
     read_vectors,
     tower,
 )
+from nlp_suite.signatures import Portable, Signature
 from nlp_suite.task import Prediction, Task, Tensors
-from nlp_suite.text import EOS, Labels, Tokenizer, WordTokenizer, with_bos, with_eos
+from nlp_suite.text import BOS, EOS, Labels, Tokenizer, WordTokenizer, with_bos, with_eos
 from tasks.sentiment.config import SentimentConfig
 from tasks.sentiment.model import SentimentClassifier
 
@@ -59,7 +60,10 @@ class Sentiment(Task[SentimentConfig]):
             Feature("label", "label", ("sentiment", "category")),
         )
         builtin = Builtin(
-            DATA / "movie_reviews.tsv.gz", Fractions(0.1, 0.1), convert=label_of_rating
+            DATA / "movie_reviews.tsv.gz",
+            Fractions(0.1, 0.1),
+            split_key=lambda row: f"{row['label']}\x1f{row['text']}",
+            convert=label_of_rating,
         )
         return open_dataset(self.config, features=features, builtin=builtin)
 
@@ -139,6 +143,23 @@ class Sentiment(Task[SentimentConfig]):
             "probabilities": probabilities,
             "labels": tf.tile(names[tf.newaxis], [tf.shape(tokens)[0], 1]),
         }
+
+    def portable(self, model: keras.Model, max_tokens: int | None) -> Portable:
+        """Gives `classify`, from token ids to probabilities."""
+
+        def classify(tokens: Any) -> Tensors:
+            return {"probabilities": tf.nn.softmax(model({"tokens": tokens}, training=False))}
+
+        tokens = tf.TensorSpec([1, max_tokens], tf.int32, "tokens")
+        is_fresh = self.config.init_from == "none"
+        reading = {
+            "vocabulary": "text",
+            "labels": "label",
+            "max_tokens": max_tokens,
+            "before": [] if is_fresh else [BOS],
+            "after": [EOS] if is_fresh else [],
+        }
+        return Portable({"classify": Signature(classify, {"tokens": tokens})}, reading)
 
     def measure(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
