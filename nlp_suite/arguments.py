@@ -17,7 +17,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentError, ArgumentParser
 
-from nlp_suite.config import Config
 from nlp_suite.errors import UserError
 
 
@@ -63,7 +62,7 @@ class Argument:
         return get_origin(self.type) is list
 
 
-def config_arguments(config_class: type[Config]) -> list[Argument]:
+def config_arguments(config_class: type[Any]) -> list[Argument]:
     """Makes a flag of each field of a configuration class.
 
     Args:
@@ -73,8 +72,9 @@ def config_arguments(config_class: type[Config]) -> list[Argument]:
         The flags in the order of the fields, grouped by the class that first declares each.
 
     Example:
+        >>> from nlp_suite.config import Config
         >>> arguments = {argument.spelling: argument for argument in config_arguments(Config)}
-        >>> arguments["--batch-size"].type, arguments["--batch-size"].positional
+        >>> arguments["--epochs"].type, arguments["--epochs"].positional
         (<class 'int'>, False)
     """
     hints = get_type_hints(config_class)
@@ -222,7 +222,8 @@ def _describe(hint: Any) -> str:
     """
     names = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
     if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
+        choices = [str(choice) for choice in get_args(hint)]
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(_describe(arg) for arg in get_args(hint) if arg is not type(None))
     return names.get(hint, str(hint))

@@ -55,6 +55,9 @@ def lite0_regions(images: tf.Tensor) -> tf.Tensor:
         >>> lite0_regions(tf.zeros([1, 64, 64, 3], tf.uint8)).shape
         TensorShape([1, 4, 1280])
     """
+    if images.shape[0] == 1:
+        # LiteRT knows neither a loop over float16 nor its slices.
+        return tf.expand_dims(_regions(images[0]), 0)
     # One by one: the first layers of a thousand images together would take gigabytes.
     return tf.map_fn(
         _regions, images, fn_output_signature=tf.TensorSpec([None, FEATURES], tf.float16)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from nlp_suite.errors import UserError
 from nlp_suite.files import write_beside
 from nlp_suite.layers import disable_cudnn
 from nlp_suite.model_card import describe, model_card
-from nlp_suite.task import Prediction, Signature, Task, batches, readable
+from nlp_suite.signatures import Signature, readable
+from nlp_suite.task import Prediction, Task, Tensors, batches
 
 SIGNATURE_FILE = "signature.json"
 
@@ -132,12 +134,22 @@ class ExportedModel:
             name: tf.constant(type(default)(options.get(name, default)))
             for name, default in description["options"].items()
         }
+        answer = partial(self._loaded.signatures[signature], **chosen)
+        takes_one = all(not tensor["shape"] for tensor in description["inputs"].values())
+        if takes_one:
+            batch_size = 1
         for batch in batches(examples, batch_size, tuple(description["inputs"])):
             try:
-                outputs = self._loaded.signatures[signature](**batch, **chosen)
+                outputs = _alone(answer, batch) if takes_one else answer(**batch)
             except tf.errors.InvalidArgumentError as error:
                 raise UserError(_reason(error)) from error
             yield from readable({name: outputs[name] for name in description["outputs"]})
+
+
+def _alone(answer: Callable[..., Tensors], batch: Tensors) -> Tensors:
+    """Calls a signature of one example with a batch of one."""
+    outputs = answer(**{name: values[0] for name, values in batch.items()})
+    return {name: value[tf.newaxis] for name, value in outputs.items()}
 
 
 def _reason(error: tf.errors.InvalidArgumentError) -> str:

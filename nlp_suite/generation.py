@@ -12,8 +12,9 @@ import tensorflow as tf
 from nlp_suite.config import GenerationConfig
 from nlp_suite.datasets import Example
 from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
-from nlp_suite.task import Prediction, Signature, Task, Tensors, batches
-from nlp_suite.text import PAD, Tokenizer, with_eos
+from nlp_suite.signatures import Portable, Signature, step_graphs
+from nlp_suite.task import Prediction, Task, Tensors, batches
+from nlp_suite.text import EOS, PAD, Tokenizer, with_eos
 
 ConfigT = TypeVar("ConfigT", bound=GenerationConfig)
 
@@ -153,8 +154,9 @@ class GeneratingTask(Task[ConfigT]):
             model: A trained model.
 
         Returns:
-            `serving_default` (raw inputs alone, as in `predict`), `beam` and `sample` with options,
-            and `score`, which tells the log-probability of a given `target`.
+            `serving_default` (raw inputs alone, as in `predict`), `single` (the same for one
+            example), `beam` and `sample` with options, and `score`, which tells the log-probability
+            of a given `target`.
         """
         config = self.config
 
@@ -200,6 +202,43 @@ class GeneratingTask(Task[ConfigT]):
                 scored, {**self.serving_inputs, "target": tf.TensorSpec([None], tf.string)}
             ),
         }
+
+    def portable(self, model: keras.Model, max_tokens: int | None) -> Portable:
+        """Gives `start`, from a source to the first state, and `step`, from token to token.
+
+        Args:
+            model: A trained model.
+            max_tokens: Length of a source, for runtimes whose shapes are fixed; None for any.
+
+        Returns:
+            The graphs, without `start` where nothing is read, and the rules of decoding.
+        """
+        graphs, state = step_graphs(model.step, self.starting(model, max_tokens))
+        (vocabulary,) = (n for n, each in self.tokenizers.items() if each is self.writer)
+        reading = {
+            "vocabulary": vocabulary,
+            "max_tokens": max_tokens,
+            "before": [],
+            "after": [EOS],
+            "max_length": self.config.max_length,
+            **self._rules(),
+            "state": {name: spec.shape.as_list() for name, spec in state.items()},
+        }
+        return Portable(graphs, reading)
+
+    def starting(self, model: keras.Model, max_tokens: int | None) -> Signature:
+        """Says how a model starts on numbers: from the token ids of a text, unless told otherwise.
+
+        Args:
+            model: A trained model.
+            max_tokens: See `portable`.
+
+        Returns:
+            Graph code to state and context, for a batch of one; it takes the `source` or nothing.
+        """
+        return Signature(
+            model.start, {"source": tf.TensorSpec([1, max_tokens], tf.int32, "source")}
+        )
 
     def log_probability(self, model: keras.Model, inputs: Tensors, target: Any) -> Any:
         """Tells how probable given texts are as answers to the inputs.

@@ -8,8 +8,7 @@ prediction, score.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,10 @@ import tensorflow as tf
 
 from nlp_suite.config import Config
 from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.errors import UserError
 from nlp_suite.metrics import Statistics
+from nlp_suite.portable import Reader
+from nlp_suite.signatures import Portable, Signature, readable, single
 from nlp_suite.text import PAD, Tokenizer
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -29,21 +31,6 @@ Tensors = dict[str, Any]
 """Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
 Prediction = dict[str, Any]
 """What a model says of one example, as plain Python values."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """One way to call an exported model.
-
-    Attributes:
-        function: Graph code from raw inputs (and `options` by name) to readable outputs.
-        inputs: The raw inputs, each with an unknown batch size.
-        options: Scalar arguments with their defaults, such as `{"beam_width": 4}`.
-    """
-
-    function: Callable[..., Tensors]
-    inputs: Mapping[str, tf.TensorSpec]
-    options: Mapping[str, int | float] = field(default_factory=dict)
 
 
 class Task(ABC, Generic[ConfigT]):
@@ -184,12 +171,49 @@ class Task(ABC, Generic[ConfigT]):
         """
 
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
-        """Says how an exported model can be called; `serving_default` takes raw inputs alone."""
+        """Says how an exported model can be called.
 
-        def serving_default(**inputs: Any) -> Tensors:
-            return self.predict(model, inputs)
+        Args:
+            model: A trained model.
 
-        return {"serving_default": Signature(serving_default, self.serving_inputs)}
+        Returns:
+            `serving_default`, which takes raw inputs alone, and `single`, the same for one example.
+        """
+        # One graph, which both signatures call.
+        predict = self._traced(model)
+        default = Signature(lambda **inputs: predict(inputs), self.serving_inputs)
+        return {"serving_default": default, "single": single(default)}
+
+    def portable(self, model: keras.Model, max_tokens: int | None) -> Portable:
+        """Gives the part of a model that maps token ids or pixels to numbers, for other runtimes.
+
+        Args:
+            model: A trained model.
+            max_tokens: Length of the inputs, for runtimes whose shapes are fixed; None for any.
+
+        Raises:
+            UserError: If the task does not say which part that is.
+        """
+        del model, max_tokens
+        raise UserError(
+            f"`format` must be savedmodel for {self.name}, which has no `portable` part. "
+            "Leave --format out."
+        )
+
+    def portable_outcomes(
+        self, reader: Reader, examples: Iterable[Example]
+    ) -> Iterator[Prediction]:
+        """Gives what `measure` looks at when a portable export answers the examples.
+
+        Args:
+            reader: Reads the export.
+            examples: Raw examples with their references.
+
+        Yields:
+            One outcome an example, in their order.
+        """
+        for example in examples:
+            yield reader.answer(*self.raw_inputs(example).values())
 
     def predictions(
         self, model: keras.Model, examples: Iterable[Example], batch_size: int = 64
@@ -212,13 +236,16 @@ class Task(ABC, Generic[ConfigT]):
         """Traces `predict` anew only for another model or other settings: beams take seconds."""
         known_model, known_config, predict = self._trace
         if known_model is not model or known_config is not self.config:
-            predict = tf.function(
-                lambda inputs: self.predict(model, inputs),
-                input_signature=[dict(self.serving_inputs)],
-                autograph=False,
-            )
+            predict = self._traced(model)
             self._trace = (model, self.config, predict)
         return predict
+
+    def _traced(self, model: keras.Model) -> Any:
+        return tf.function(
+            lambda inputs: self.predict(model, inputs),
+            input_signature=[dict(self.serving_inputs)],
+            autograph=False,
+        )
 
     def raw_inputs(self, example: Example) -> Example:
         """Picks from a raw example what `predict` reads: the features named in `serving_inputs`."""
@@ -329,29 +356,3 @@ def batches(
     while rows := list(islice(iterator, batch_size)):
         names = features or tuple(rows[0])
         yield {name: tf.constant([row[name] for row in rows]) for name in names}
-
-
-def readable(outputs: Tensors) -> Iterator[Prediction]:
-    """Turns a batch of outputs into one prediction an example.
-
-    Args:
-        outputs: Tensors with the batch as their first axis.
-
-    Yields:
-        For each example its outputs as plain Python values, bytes decoded as UTF-8.
-
-    Example:
-        >>> list(readable({"label": tf.constant(["good"]), "scores": tf.constant([[0.25, 0.75]])}))
-        [{'label': 'good', 'scores': [0.25, 0.75]}]
-    """
-    columns = {name: _decode(values.numpy().tolist()) for name, values in outputs.items()}
-    for row in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, row, strict=True))
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nlp_suite.arguments import Argument, config_arguments, parse_arguments
-from nlp_suite.config import Config, DataConfig, DecodingConfig
+from nlp_suite.config import Config, DataConfig, DecodingConfig, EvaluationConfig
 from nlp_suite.console import (
     INPUT,
     batch_size,
@@ -83,17 +83,17 @@ class Application:
     @property
     def data_flags(self) -> list[Argument]:
         """The flags that say what data is read, and how."""
-        return [
-            flag
-            for flag in config_arguments(self.config_class)
-            if issubclass(flag.owner, DataConfig) and not issubclass(flag.owner, Config)
-        ]
+        return self._flags(DataConfig)
 
     @property
     def decoding_flags(self) -> list[Argument]:
         """The flags that say how text is generated; none for a task that generates none."""
-        flags = config_arguments(self.config_class)
-        return [flag for flag in flags if issubclass(flag.owner, DecodingConfig)]
+        return self._flags(DecodingConfig)
+
+    @property
+    def evaluation_flags(self) -> list[Argument]:
+        """The flags that say how `evaluate` measures; few tasks have some."""
+        return self._flags(EvaluationConfig)
 
     def restore(
         self, run_dir: Path, settings: Mapping[str, Any], ensemble: Sequence[str] = ()
@@ -119,6 +119,14 @@ class Application:
         given = {name: value for name, value in settings.items() if value is not None}
         task.config = replace(task.config, **given)
         return task, Ensemble([member for _, member in restored.values()]) if ensemble else model
+
+    def _flags(self, kind: type) -> list[Argument]:
+        """The flags of one kind of settings, without those of the task as a whole."""
+        return [
+            flag
+            for flag in config_arguments(self.config_class)
+            if issubclass(flag.owner, kind) and not issubclass(flag.owner, Config)
+        ]
 
     def _load(self, module: str, name: str) -> Any:
         loaded = import_module(f"{self.package}.{module}")
@@ -156,7 +164,7 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
         Argument("split", split, "test", "Which part of the data."),
         Argument("baseline", bool, False, "Measure the simple models to beat, too."),
         Argument("compare", Path, None, "Another run, measured on the same examples."),
-        *as_trained(app.data_flags + app.decoding_flags),
+        *as_trained(app.data_flags + app.decoding_flags + app.evaluation_flags),
     ]
     values = parse_arguments(command, evaluate.__doc__, flags, argv)
     own = ("run_dir", "ensemble", "split", "baseline", "compare")
@@ -200,18 +208,17 @@ def export(app: Application, command: str, argv: Sequence[str]) -> None:
     config = ExportConfig(**{flag.name: values.pop(flag.name) for flag in formats})
     run_dir, ensemble, folder = (values.pop(name) for name in ("run_dir", "ensemble", "to"))
     task, model = app.restore(run_dir, values, ensemble)
+    name = "exported" if config.format == "savedmodel" else config.format
+    folder = folder or Path("saved_models", app.name, name)
     metrics = _measured(run_dir, ensemble)
     if config.format == "savedmodel":
         from nlp_suite.export import export as export_task
 
-        print(
-            export_task(task, model, folder or Path("saved_models", app.name, "exported"), metrics)
-        )
+        print(export_task(task, model, folder, metrics))
         return
 
     from nlp_suite.conversion import convert
 
-    folder = folder or Path("saved_models", app.name, config.format)
     path, measurement = convert(task, model, folder, config, metrics)
     print(measurement, file=sys.stderr)
     print(path)

@@ -16,7 +16,8 @@ from toy.task import Toy
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export, versions
-from nlp_suite.task import Signature, Tensors
+from nlp_suite.signatures import Signature
+from nlp_suite.task import Tensors
 
 
 class Repeating(Toy):

@@ -18,15 +18,15 @@ TASK_FILES = sorted((ROOT / "tasks").rglob("*.py"))
 TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
 ROOMS = (
-    "errors files config specials",
+    "errors files config formats specials portable",
     "text images image_header efficientnet datasets",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots",
-    "task generation ensembles",
+    "signatures task generation ensembles",
     "devices",
-    "training checkpoints encoded feed interrupts optimization progress rate_finder runs search "
-    "step transfer validation watching",
-    "export model_card serving",
+    "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
+    "rate_finder runs search step tracking transfer validation watching",
+    "model_card export conversion serving",
     "arguments console evaluation verbs cli standalone demo",
 )
 """From left to right: a room imports from its own place and from those before it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,9 @@ from nlp_suite.layers import (
     load_embeddings,
 )
 from nlp_suite.metrics.captions import unigram_f1, words
+from nlp_suite.portable import Reader
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
+from nlp_suite.signatures import Signature
 from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
@@ -84,8 +86,10 @@ class Captioning(GeneratingTask[CaptioningConfig]):
 
         That is uint8 [batch, size, size, 3], or with lite0 float16 [batch, regions, features].
         """
-        images = decode_images(batch["image"], self.config.image_size)
-        return lite0_regions(images) if self._has_features else images
+        return self._features(decode_images(batch["image"], self.config.image_size))
+
+    def _features(self, pixels: Any) -> Any:
+        return lite0_regions(pixels) if self._has_features else pixels
 
     @property
     def _has_features(self) -> bool:
@@ -126,6 +130,21 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Looks at the images."""
         return Start(*model.start(self._look(inputs)))
+
+    def starting(self, model: keras.Model, max_tokens: int | None) -> Signature:
+        """Starts from the pixels of a decoded image, uint8 [1, size, size, 3]."""
+        del max_tokens
+        size = self.config.image_size
+        pixels = tf.TensorSpec([1, size, size, 3], tf.uint8, "source")
+        return Signature(lambda source: model.start(self._features(source)), {"source": pixels})
+
+    def portable_outcomes(
+        self, reader: Reader, examples: Iterable[Example]
+    ) -> Iterator[Prediction]:
+        """Decodes the images, for readers take pixels."""
+        decode = tf.function(partial(decode_images, size=self.config.image_size))
+        for batch in batches(examples, 1, ("image",)):
+            yield reader.answer(decode(batch["image"])[0].numpy())
 
     def measure(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
