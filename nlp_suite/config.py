@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from nlp_suite.errors import UserError
 
+BatchSize = int | Literal["auto"]
+
 AT_LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "micro_batches", "keep_checkpoints"), 1),
     **dict.fromkeys(("batch_tokens", "warmup_steps", "patience", "retries", "seed", "workers"), 0),
@@ -22,7 +24,7 @@ AT_LEAST = {
     **dict.fromkeys(("plateau_patience", "layer_rate_factor", "bptt"), 1),
     **dict.fromkeys(("beam_width", "beam_groups", "n_best", "max_length"), 1),
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
-    **dict.fromkeys(("coverage_penalty", "diversity_penalty"), 0),
+    **dict.fromkeys(("coverage_penalty", "diversity_penalty", "average_checkpoints"), 0),
 }
 """The smallest value of settings that have one, where a task has them."""
 
@@ -91,6 +93,11 @@ class OptimizationConfig:
     ema: float = 0.0
     """Share of the old average kept at each step in an average of the weights, which is then what
     is evaluated and kept; 0.999 is customary, 0 keeps none."""
+    average_checkpoints: int = 0
+    """Epochs whose weights are averaged when the run ends; the average is kept if it validates
+    better than the best epoch alone. 5 is customary for translation, 0 averages none."""
+    average_of: Literal["last", "best"] = "last"
+    """Whether --average-checkpoints takes the last epochs or those that validated best."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +119,9 @@ class Config(DataConfig, OptimizationConfig, DeviceConfig):
 
     epochs: int = 10
     """Passes over the training examples; early stopping usually ends a run before."""
-    batch_size: int = searched(64, among=(32, 64, 128))
-    """Examples a step: small enough for any memory, large enough to keep two cores busy."""
+    batch_size: BatchSize = searched(64, among=(32, 64, 128))
+    """Examples a step: small enough for any memory, large enough to keep two cores busy. auto tries
+    out how many fit, a power of two up to 1024 that leaves 50 steps an epoch."""
     batch_tokens: int = 0
     """Tokens a step, padding included, in place of --batch-size: even steps where lengths vary
     much; 0 counts examples."""
@@ -148,8 +156,13 @@ class Config(DataConfig, OptimizationConfig, DeviceConfig):
             nlp_suite.errors.UserError: `epochs` must be at least 1. Received: epochs=0.
         """
         for name, least in AT_LEAST.items():
-            if (value := getattr(self, name, least)) < least:
+            if (value := getattr(self, name, least)) != "auto" and value < least:
                 raise UserError(f"`{name}` must be at least {least}. Received: {name}={value}.")
+        if self.batch_size == "auto" and self.batch_tokens:
+            raise UserError(
+                "`batch_size` must be a number where batch_tokens decides. Received: "
+                f"batch_size=auto, batch_tokens={self.batch_tokens}. Leave one of them out."
+            )
         for name in ("ema", "label_smoothing"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise UserError(f"`{name}` must be from 0 to below 1. Received: {name}={value}.")
@@ -162,8 +175,8 @@ class StreamConfig:
     bptt: int = 70
     """Tokens through which gradients flow back; the state is carried on from window to window."""
     random_bptt: bool = False
-    """Draw the length of each window around --bptt, so that the text is cut elsewhere in each epoch,
-    with the rate in proportion (Merity et al. 2017a); pays over many epochs."""
+    """Draw the length of each window around --bptt, with the rate in proportion, so that each epoch
+    cuts the text elsewhere (Merity et al. 2017a); pays over many epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +321,11 @@ class DecodingConfig:
     """Sampling: draw from the fewest tokens with this probability together; 1 draws from all."""
     sampling_seed: int = 0
     """Sampling: the same seed draws the same texts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a trained network is evaluated; a task that has more to say inherits from it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ import keras
 import tensorflow as tf
 
 import nlp_suite
-from nlp_suite.config import Config, DecodingConfig, TransferConfig
+from nlp_suite.config import Config, DecodingConfig, EvaluationConfig, TransferConfig
 from nlp_suite.errors import UserError
 from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task
@@ -34,6 +34,7 @@ TaskT = TypeVar("TaskT", bound=Task[Any])
 
 CONFIG = "config.json"
 WEIGHTS = "weights.weights.h5"
+SUMMARY = "summary.json"
 
 CHANGEABLE = {
     "epochs",
@@ -62,6 +63,8 @@ class Run:
         minutes: Time spent, over all sittings.
         best_epoch: The epoch after which the weights that are kept were taken.
         best: The validation metrics of these weights.
+        averaged: Epochs whose weights were averaged into them, where that was better than the best
+            epoch alone; else none.
     """
 
     path: Path
@@ -71,13 +74,14 @@ class Run:
     minutes: float
     best_epoch: float
     best: dict[str, float]
+    averaged: tuple[float, ...] = ()
 
 
 def save_summary(run: Run) -> None:
     """Writes summary.json."""
     content = dataclasses.asdict(run)
     del content["path"]
-    replace_text(run.path / "summary.json", json.dumps(content, indent=1) + "\n")
+    replace_text(run.path / SUMMARY, json.dumps(content, indent=1) + "\n")
 
 
 def load_summary(run_dir: Path) -> Run:
@@ -86,17 +90,18 @@ def load_summary(run_dir: Path) -> Run:
     Raises:
         UserError: When the run has not ended yet.
     """
-    path = run_dir / "summary.json"
+    path = run_dir / SUMMARY
     if not path.exists():
         raise UserError(
             f"`run-dir` must hold a finished run. Received: run_dir={run_dir}. Train it first."
         )
-    return Run(path=run_dir, **json.loads(path.read_text()))
+    content = json.loads(path.read_text())
+    return Run(**{**content, "path": run_dir, "averaged": tuple(content.get("averaged", ()))})
 
 
-def save_weights(network: keras.Model, run_dir: Path) -> None:
-    """Writes the best weights, all of them or none."""
-    with write_beside(run_dir / WEIGHTS) as temporary:
+def save_weights(network: keras.Model, path: Path) -> None:
+    """Writes a network's weights, all of them or none."""
+    with write_beside(path) as temporary:
         network.save_weights(temporary)
 
 
@@ -158,9 +163,6 @@ def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
     replace_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]:
-    """Rebuilds the task and the model of a run, with its best weights.
-
 def learn_tokenizers(task: Task[Any]) -> None:
     """Gives a task its tokenizers: those of the run it starts from, and for the rest new ones.
 
@@ -194,6 +196,9 @@ def origin_of(config: Config) -> Path | None:
     return Path(config.init_from)
 
 
+def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]:
+    """Rebuilds the task and the model of a run, with its best weights.
+
     Args:
         task_class: The task's class.
         run_dir: The run's folder.
@@ -221,9 +226,6 @@ def origin_of(config: Config) -> Path | None:
     return task, model
 
 
-def trained_precision(run_dir: Path) -> str:
-    """Says in which precision a run is being trained; nothing when it has not begun."""
-    path = run_dir / CONFIG
 def load_tokenizers(run_dir: Path) -> dict[str, Tokenizer]:
     """Reads the tokenizers of a run, by name."""
     return {p.stem: load_tokenizer(p) for p in sorted((run_dir / "tokenizers").glob("*.json"))}
@@ -239,6 +241,9 @@ def task_name(run_dir: Path) -> str:
     return name
 
 
+def trained_precision(run_dir: Path) -> str:
+    """Says in which precision a run is being trained; nothing when it has not begun."""
+    path = run_dir / CONFIG
     if not path.exists():
         return ""
     precision: str = json.loads(path.read_text())["devices"]["precision"]
@@ -274,10 +279,18 @@ def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None
     changes = [
         f"{name} was {before[name]!r} and is {now[name]!r}"
         for name in now
-        if name in before and before[name] != now[name] and name not in CHANGEABLE
+        if name in before
+        and before[name] != now[name]
+        and name not in CHANGEABLE | _evaluation_settings(type(task.config))
     ]
     if changes:
         raise UserError(
             f"`run-dir` holds another run. Received: run_dir={run_dir}, where "
             f"{'; '.join(changes)}. Give the flags it was begun with, or another --run-dir."
         )
+
+
+def _evaluation_settings(config_class: type[Config]) -> set[str]:
+    """Names the settings that say how a network is evaluated once it is trained."""
+    kinds = [c for c in config_class.__mro__ if issubclass(c, EvaluationConfig)]
+    return {f.name for c in kinds if not issubclass(c, Config) for f in dataclasses.fields(c)}

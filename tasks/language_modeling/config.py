@@ -5,11 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import GenerationConfig, StreamConfig, TiedConfig, TransferConfig
+from nlp_suite.config import (
+    BatchSize,
+    EvaluationConfig,
+    GenerationConfig,
+    StreamConfig,
+    TiedConfig,
+    TransferConfig,
+)
+from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageModelingConfig(TiedConfig, StreamConfig, TransferConfig, GenerationConfig):
+class CacheConfig(EvaluationConfig):
+    """What `evaluate` remembers of the text beside the state of the network."""
+
+    cache_size: int = 0
+    """Tokens that `evaluate` remembers with the states in which they came, to expect them again in
+    like states (Grave et al. 2017); 500 and more pay on texts that keep to a topic, 0 has none."""
+    cache_theta: float = 0.0
+    """How much liker states count for more; 0 takes what is best on the validation split."""
+    cache_lambda: float = 0.0
+    """Share of the cache in the probability; 0 takes what is best on the validation split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelingConfig(
+    TiedConfig, StreamConfig, TransferConfig, CacheConfig, GenerationConfig
+):
     """A recurrent network that predicts each next token of one long text."""
 
     tokenizer: Literal["subword", "word", "character"] = "subword"
@@ -21,8 +44,9 @@ class LanguageModelingConfig(TiedConfig, StreamConfig, TransferConfig, Generatio
     leave little to be learned by heart, many want 0.3 and more."""
     epochs: int = 5
     """Passes over the training text; with the cosine schedule the number counts."""
-    batch_size: int = 32
-    """Pieces of the text that are read side by side; fewer make more updates a pass."""
+    batch_size: BatchSize = 32
+    """Pieces of the text that are read side by side; fewer make more updates a pass. auto tries out
+    how many fit."""
     bptt: int = 35
     """Tokens through which gradients flow back; the state is carried on from window to window."""
     learning_rate: float = 4e-3
@@ -39,6 +63,27 @@ class LanguageModelingConfig(TiedConfig, StreamConfig, TransferConfig, Generatio
     """Sampling: below 1 keeps to the probable, above 1 dares more."""
     max_length: int = 60
     """Longest continuation, in tokens."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that make no sense.
+
+        Raises:
+            UserError: When one is too small or too large.
+
+        Example:
+            >>> LanguageModelingConfig(cache_size=-1)
+            Traceback (most recent call last):
+            ...
+            nlp_suite.errors.UserError: `cache_size` must be at least 0. Received: cache_size=-1.
+        """
+        super().__post_init__()
+        for name in ("cache_size", "cache_theta"):
+            if (value := getattr(self, name)) < 0:
+                raise UserError(f"`{name}` must be at least 0. Received: {name}={value}.")
+        if not 0 <= (share := self.cache_lambda) < 1:
+            raise UserError(
+                f"`cache_lambda` must be from 0 to below 1. Received: cache_lambda={share}."
+            )
 
 
 CONFIG = LanguageModelingConfig

@@ -56,12 +56,28 @@ class LanguageModel(keras.Model):
         Returns:
             Logits, float32 [batch, time, vocabulary], and the final state.
         """
+        outputs, state = self.read(inputs, state, training=training)
+        return self.logits(outputs), state
+
+    def read(
+        self, inputs: dict[str, Any], state: State, training: bool | None = None
+    ) -> tuple[Any, State]:
+        """Reads on where an earlier call stopped, without predicting.
+
+        Args:
+            inputs: `tokens`, int32 [batch, time], right-padded.
+            state: The state so far.
+            training: Whether to drop out.
+
+        Returns:
+            What `logits` scores the vocabulary with, float [batch, time, units], and the final
+            state.
+        """
         tokens = inputs["tokens"]
         embedded = self.embedding(tokens, training=training)
-        outputs, state = self.stack(
+        return self.stack(
             embedded, mask=ops.not_equal(tokens, PAD), initial_state=state, training=training
         )
-        return self.logits(outputs), state
 
     def zero_state(self, batch_size: Any) -> State:
         """Gives the state before anything was read, a tuple of float [batch, units]."""

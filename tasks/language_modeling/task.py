@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,15 @@ from nlp_suite import baselines, metrics
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings, tower
-from nlp_suite.portable import Reader
 from nlp_suite.signatures import Signature
 from nlp_suite.task import Prediction, Tensors, batches
-from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
+from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
+from tasks.language_modeling.cache import LAMBDAS, THETAS, NeuralCache, best_mixture, mixed
 from tasks.language_modeling.config import LanguageModelingConfig
 from tasks.language_modeling.model import LanguageModel
+from tasks.language_modeling.scoring import score_tokens, score_with_cache
 
 DATA = Path(__file__).parent / "data"
-LANES = 16
-"""Pieces in which a text is scored side by side; each begins with a state of zeros."""
-WINDOW = 128
-"""Tokens scored in one call."""
 PROMPT_WORDS = 8
 """Words of an example that are shown to the model when it is to be seen at work."""
 
@@ -94,28 +92,55 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     def outcomes(self, model: keras.Model, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Gives the log-probability of each example, the ones before it in mind.
 
-        The examples are read as one text in `LANES` pieces side by side.
+        The examples are read as one text in a few pieces side by side.
 
         Yields:
-            `log_probability`, natural logarithm, and `tokens`, with EOS.
+            `log_probability`, natural logarithm, and `tokens`, with EOS; with a cache also the
+            `cache_log_probability`.
         """
+        inputs, targets, lengths = self._as_one_text(examples)
+        if self.config.cache_size:
+            self.config = self._with_tuned_cache(model)
+            cache = NeuralCache(self.config.cache_size, [self.config.cache_theta])
+            gains, cached = score_with_cache(model, inputs, targets, cache)
+            scores = {
+                "log_probability": gains,
+                "cache_log_probability": mixed(gains, cached[0], self.config.cache_lambda),
+            }
+        else:
+            scores = {"log_probability": score_tokens(model, inputs, targets)}
+        ends = np.cumsum(lengths)
+        for begin, end in zip(ends - lengths, ends, strict=True):
+            sums = {name: float(each[begin:end].sum()) for name, each in scores.items()}
+            yield {**sums, "tokens": int(end - begin)}
+
+    def _as_one_text(self, examples: Iterable[Example]) -> tuple[Any, Any, Any]:
+        """Joins examples: what is read, what comes next, and the tokens of each example."""
         encoded = [self.encode(batch) for batch in batches(examples, 1024)]
         inputs = np.concatenate([np.asarray(x["tokens"].flat_values) for x, _ in encoded])
         targets = np.concatenate([np.asarray(y.flat_values) for _, y in encoded])
         lengths = np.concatenate([np.asarray(y.row_lengths()) for _, y in encoded])
-        gains = _gains(model, inputs, targets)
-        ends = np.cumsum(lengths)
-        for begin, end in zip(ends - lengths, ends, strict=True):
-            yield {"log_probability": float(gains[begin:end].sum()), "tokens": int(end - begin)}
+        return inputs, targets, lengths
+
+    def _with_tuned_cache(self, model: keras.Model) -> LanguageModelingConfig:
+        """Fills in what the settings of the cache leave to the validation split."""
+        config = self.config
+        if config.cache_theta and config.cache_lambda:
+            return config
+        thetas = [config.cache_theta] if config.cache_theta else THETAS
+        shares = [config.cache_lambda] if config.cache_lambda else LAMBDAS
+        inputs, targets, _ = self._as_one_text(self.examples("validation"))
+        cache = NeuralCache(config.cache_size, thetas)
+        gains, cached = score_with_cache(model, inputs, targets, cache)
+        theta, share = best_mixture(gains, cached, thetas, shares)
+        return replace(config, cache_theta=theta, cache_lambda=share)
 
     def starting(self, model: keras.Model, max_tokens: int | None) -> Signature:
         """Starts from a state of zeros."""
         del max_tokens
         return Signature(lambda: (model.zero_state(1), ()), {})
 
-    def portable_outcomes(
-        self, reader: Reader, examples: Iterable[Example]
-    ) -> Iterator[Prediction]:
+    def portable_outcomes(self, reader: Any, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Scores each example for itself."""
         for example in examples:
             yield reader.score("", example["text"])
@@ -124,12 +149,23 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> dict[str, float]:
         """Computes perplexities and bits from the whole text's log-probability."""
-        outcomes = list(outcomes)
-        return metrics.language_modeling(
-            sum(outcome["log_probability"] for outcome in outcomes),
-            sum(outcome["tokens"] for outcome in outcomes),
-            [str(example["text"]) for example in examples],
-        )
+        outcomes, texts = list(outcomes), [str(example["text"]) for example in examples]
+        tokens = sum(outcome["tokens"] for outcome in outcomes)
+        measured = {}
+        for prefix in ("", "cache_"):
+            gains = [o[name] for o in outcomes if (name := f"{prefix}log_probability") in o]
+            if gains:
+                found = metrics.language_modeling(sum(gains), tokens, texts)
+                measured |= {prefix + name: value for name, value in found.items()}
+        return measured
+
+    def metric_signatures(self) -> dict[str, str]:
+        """Says how large the cache was, and how it was mixed in."""
+        config = self.config
+        if not config.cache_size:
+            return {}
+        mixture = f"theta:{config.cache_theta:g}|lambda:{config.cache_lambda:g}"
+        return {"cache_perplexity": f"size:{config.cache_size}|{mixture}"}
 
     def agreement(self, example: Example, outcome: Prediction) -> float:
         """Gives the log-probability of a token, the mean of its example."""
@@ -154,28 +190,6 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     def _sequences(self, examples: Examples) -> list[list[int]]:
         """Encodes examples as token ids that end in EOS."""
         return [row for b in batches(examples, 1024) for row in self.encode(b)[1].to_list()]
-
-
-def _gains(model: keras.Model, inputs: Any, targets: Any) -> Any:
-    """Scores every token of one long text, float32 [tokens], natural logarithms."""
-    lanes = min(LANES, len(inputs))
-    length = -(-len(inputs) // lanes)
-    padding = (0, lanes * length - len(inputs))
-    tokens = np.pad(inputs, padding, constant_values=PAD).reshape(lanes, length)
-    following = np.pad(targets, padding, constant_values=PAD).reshape(lanes, length)
-
-    @tf.function(reduce_retracing=True)
-    def score(tokens: Any, following: Any, state: Any) -> tuple[Any, Any]:
-        logits, state = model.call_with_state({"tokens": tokens}, state, training=False)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(following, logits)
-        return -losses, state
-
-    state, gains = model.zero_state(lanes), []
-    for begin in range(0, length, WINDOW):
-        window = slice(begin, begin + WINDOW)
-        gain, state = score(tokens[:, window], following[:, window], state)
-        gains.append(gain.numpy())
-    return np.concatenate(gains, axis=1).reshape(-1)[: len(inputs)]
 
 
 TASK = LanguageModeling
