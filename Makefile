@@ -50,6 +50,11 @@ lint: setup ## Check style, formatting and types
 bench: setup ## Run every benchmark in benchmarks/
 	@for name in $(BENCHMARKS); do echo "$$name"; $(BIN)/python -m benchmarks.$$name; done
 
+.PHONY: quality
+quality: setup ## Train every task and its peers, and write benchmarks/quality.md (hours)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torch]'
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
 .PHONY: serve
 serve: setup ## Serve the exported models over HTTP
 	@$(BIN)/nlp-suite serve saved_models $(ARGS)

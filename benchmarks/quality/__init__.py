@@ -1,0 +1,1 @@
+"""How good the tasks' defaults are, beside baselines and peers on the same data and tokens."""

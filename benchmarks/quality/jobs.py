@@ -1,0 +1,139 @@
+"""Models to train and measure, each in processes and a folder of its own, several at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from nlp_suite.demo import is_newer, read_json
+from nlp_suite.errors import UserError
+
+Command = tuple[str, ...]
+"""A module, and its arguments."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model to train and measure.
+
+    Attributes:
+        name: What it is, in words.
+        folder: Its run's folder, which also keeps what the commands print, in `output.log`.
+        measure: Writes metrics.json into the folder.
+        train: Trains before that, or says that all is trained already; without it, `measure` does.
+    """
+
+    name: str
+    folder: Path
+    measure: Command
+    train: Command = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether metrics.json is there, and not older than the weights."""
+        report, weights = self.folder / "metrics.json", self.folder / "weights.weights.h5"
+        return report.exists() and (not weights.exists() or is_newer(report, weights))
+
+    def run(self) -> None:
+        """Does what is not done already; a run that was interrupted goes on.
+
+        Raises:
+            CalledProcessError: When a command fails.
+        """
+        if self.train:
+            self._call(self.train)
+        if not self.is_measured:
+            self._call(self.measure)
+
+    def result(self) -> dict[str, Any]:
+        """Reads what was measured: all of metrics.json, and the minutes of training."""
+        summary = self.folder / "summary.json"
+        minutes = read_json(summary)["minutes"] if summary.exists() else None
+        return {**read_json(self.folder / "metrics.json"), "minutes": minutes}
+
+    def _call(self, command: Command) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "output.log").open("a", encoding="utf-8") as log:
+            print("python -m", *command, file=log, flush=True)
+            arguments = [sys.executable, "-m", *command]
+            subprocess.run(arguments, stdout=log, stderr=subprocess.STDOUT, check=True)
+
+
+def own_job(
+    name: str,
+    task: str,
+    folder: Path,
+    *,
+    minutes: float,
+    seed: int,
+    flags: Sequence[str] = (),
+    evaluate: Sequence[str] = (),
+) -> Job:
+    """Makes the job of training and evaluating a task.
+
+    Args:
+        name: What it is, in words.
+        task: The task's name.
+        folder: The run's folder.
+        minutes: Minutes of training.
+        seed: Seeds weights, dropout and the order of examples.
+        flags: What else `train` is told.
+        evaluate: What `evaluate` is told.
+    """
+    module, run = f"tasks.{task}", ("--run-dir", str(folder))
+    limits = ("--max-minutes", f"{minutes:g}", "--seed", str(seed))
+    return Job(
+        name=f"{name}, seed {seed}",
+        folder=folder,
+        train=(module, "train", *run, *limits, *flags),
+        measure=(module, "evaluate", *run, *evaluate),
+    )
+
+
+def cores_of_a_job(parallel: int) -> int:
+    """Says how many cores each job has when so many run at a time."""
+    return len(os.sched_getaffinity(0)) // parallel
+
+
+def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) -> None:
+    """Runs jobs, so many at a time, each on cores of its own.
+
+    Args:
+        jobs: What to do.
+        parallel: Jobs at a time.
+        on_done: Called after each job that went well.
+
+    Raises:
+        UserError: At the end, when jobs failed.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    share = cores_of_a_job(parallel)
+    shares: SimpleQueue[list[int]] = SimpleQueue()
+    for begin in range(0, parallel * share, share):
+        shares.put(cores[begin : begin + share])
+    failed = []
+    # A thread's processors are those of the processes it starts.
+    pool = ThreadPoolExecutor(parallel, initializer=lambda: os.sched_setaffinity(0, shares.get()))
+    try:
+        running = {pool.submit(job.run): job for job in jobs}
+        for future in as_completed(running):
+            job = running[future]
+            if isinstance(future.exception(), subprocess.CalledProcessError):
+                failed.append(job)
+                print(f"{job.name}: failed, see {job.folder}/output.log", file=sys.stderr)
+                continue
+            future.result()
+            print(f"{job.name}: done", file=sys.stderr, flush=True)
+            on_done(job)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failed:
+        logs = ", ".join(f"{job.folder}/output.log" for job in failed)
+        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed. Read {logs}.")
