@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
@@ -95,6 +96,7 @@ def parse_arguments(
     argv: Sequence[str],
     *,
     config_file: bool = False,
+    recipes: Path | None = None,
 ) -> dict[str, Any]:
     """Reads a command line; `--help` prints and exits.
 
@@ -105,6 +107,7 @@ def parse_arguments(
         argv: What follows the command.
         config_file: Whether `--config FILE` (YAML; flags win over it, wherever they stand) and
             `--print-config` are taken too.
+        recipes: Folder of files that `--config NAME` knows by their names.
 
     Returns:
         A value for each argument by name.
@@ -134,10 +137,8 @@ def parse_arguments(
         allow_abbrev=False,
     )
     if config_file:
-        parser.add_argument(
-            "--config", action="config", metavar="FILE", help="Read settings from a YAML file."
-        )
-        argv = _config_first(argv)
+        parser.add_argument("--config", action="config", metavar="FILE", help=_config_help(recipes))
+        argv = _config_first(argv, recipes)
     _add(parser, arguments)
     try:
         values: dict[str, Any] = parser.parse_args(list(argv)).as_dict()
@@ -183,7 +184,30 @@ def _add(parser: ArgumentParser, arguments: Iterable[Argument]) -> None:
         )
 
 
-def _config_first(argv: Sequence[str]) -> list[str]:
+def _config_help(recipes: Path | None) -> str:
+    names = _names(recipes)
+    return f"Read settings from a YAML file{', or one of ' if names else ''}{', '.join(names)}."
+
+
+def _names(recipes: Path | None) -> list[str]:
+    """Lists the configuration files of a folder by their names."""
+    return sorted(path.stem for path in recipes.glob("*.yaml")) if recipes else []
+
+
+def _find_config(name: str, recipes: Path | None) -> str:
+    """Finds a configuration file by its path, or by its bare name among the recipes."""
+    is_bare = Path(name).name == name and not Path(name).suffix
+    if recipes is None or not is_bare or Path(name).is_file():
+        return name
+    if name in (names := _names(recipes)):
+        return str(recipes / f"{name}.yaml")
+    raise UserError(
+        f"`--config` must be a YAML file{' or one of ' if names else ''}{', '.join(names)}. "
+        f"Received: config={name}."
+    )
+
+
+def _config_first(argv: Sequence[str], recipes: Path | None) -> list[str]:
     """Moves `--config FILE` to the front, since what comes later wins."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", action="append", default=[])
@@ -191,7 +215,7 @@ def _config_first(argv: Sequence[str]) -> list[str]:
         known, rest = parser.parse_known_args(argv)
     except argparse.ArgumentError as error:
         raise UserError(f"`--config`: {error.message}. Name a YAML file.") from None
-    return [f"--config={file}" for file in known.config] + rest
+    return [f"--config={_find_config(file, recipes)}" for file in known.config] + rest
 
 
 def _explain(message: str, arguments: Iterable[Argument], command: str) -> str:

@@ -6,10 +6,11 @@ for building a recurrent layer already starts the devices.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -101,6 +102,33 @@ def best_precision(gpus: list[Any]) -> str:
     return "mixed_float16" if capability >= (7, 0) else "float32"
 
 
+def memory_left() -> float:
+    """Bytes that this machine's memory has left; infinitely many where GPUs have their own."""
+    if tf.config.list_physical_devices("GPU"):
+        return math.inf
+    available = _proc_field("meminfo", "MemAvailable").partition(" ")[0]
+    left = 1024.0 * int(available) if available else math.inf
+    limit, used = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
+    if limit.exists() and (most := limit.read_text().strip()) != "max":  # of this container
+        left = min(left, int(most) - int(used.read_text()))
+    return left
+
+
+def memory_taken(work: Callable[[], None]) -> int:
+    """Does some work, and gives the bytes of the machine's memory that it took at its height.
+
+    Nothing is measured where the system does not tell.
+    """
+    forget = Path("/proc/self/clear_refs")
+    if not forget.exists():
+        work()
+        return 0
+    forget.write_text("5")  # the height that has been reached so far
+    before = int(_proc_field("self/status", "VmRSS").partition(" ")[0])
+    work()
+    return 1024 * (int(_proc_field("self/status", "VmHWM").partition(" ")[0]) - before)
+
+
 def describe() -> Iterator[str]:
     """Says what this machine and its installation can do, line by line; takes ten seconds."""
     gpus = tf.config.list_physical_devices("GPU")
@@ -130,9 +158,8 @@ def speed_test(seconds: float = 10.0) -> dict[str, float]:
 def cpu_name() -> str:
     """Names the processor, its cores and its instructions for bfloat16."""
     flags = sorted(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
-    return f"{_cpu_field('model name') or platform.processor()}, {os.cpu_count()} cores" + "".join(
-        f", {flag}" for flag in flags
-    )
+    name = _proc_field("cpuinfo", "model name") or platform.processor()
+    return ", ".join([name, f"{os.cpu_count()} cores", *flags])
 
 
 @cache
@@ -212,12 +239,12 @@ def _seconds_of_product(dtype: tf.DType) -> float:
 
 
 def _cpu_flags() -> set[str]:
-    return set(_cpu_field("flags").split())
+    return set(_proc_field("cpuinfo", "flags").split())
 
 
-def _cpu_field(name: str) -> str:
-    """Reads a field of /proc/cpuinfo, empty where the system has none."""
-    path = Path("/proc/cpuinfo")
+def _proc_field(file: str, name: str) -> str:
+    """Reads a field of a file in /proc, empty where the system has none."""
+    path = Path("/proc", file)
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "")
 

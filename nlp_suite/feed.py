@@ -53,6 +53,10 @@ class Feed(ABC):
         """Makes the batches of an epoch, without the first `skip`."""
 
     @abstractmethod
+    def largest(self) -> Batch:
+        """Makes a batch as large as any in memory."""
+
+    @abstractmethod
     def tokens(self, epoch: int) -> tuple[int, int]:
         """Counts the real tokens that an epoch reads, and those with padding.
 
@@ -125,8 +129,11 @@ class ShuffledFeed(Feed):
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Makes the batches of an epoch, without the first `skip`."""
         for rows in self.rows(epoch)[skip:]:
-            inputs = {name: column.batch(rows) for name, column in self.encoded.inputs.items()}
-            yield inputs, self.encoded.targets.batch(rows)
+            yield self._batch(rows)
+
+    def largest(self) -> Batch:
+        """Makes a batch of the longest examples."""
+        return self._batch(np.argsort(self.lengths.sum(axis=1))[-self.batch_size :])
 
     def tokens(self, epoch: int) -> tuple[int, int]:
         """Counts the real tokens that an epoch reads, and those with padding."""
@@ -134,6 +141,10 @@ class ShuffledFeed(Feed):
             return len(self.encoded), len(self.encoded)
         padded = sum(len(r) * int(self.lengths[r].max(axis=0).sum()) for r in self.rows(epoch))
         return int(self.lengths.sum()), padded
+
+    def _batch(self, rows: Array) -> Batch:
+        inputs = {name: column.batch(rows) for name, column in self.encoded.inputs.items()}
+        return inputs, self.encoded.targets.batch(rows)
 
     def _draw(self, epoch: int) -> list[Array]:
         if self.seed is None:
@@ -186,7 +197,7 @@ class StreamFeed(Feed):
         seed: Seeds the beginnings; None begins at the beginning.
         random_bptt: Whether to draw the length of each window around `bptt`, and half of it one
             time in twenty, and to learn from it at a rate in proportion to its length (Merity,
-            Keskar and Socher 2018, arXiv:1708.02182, section 5). Needs a seed.
+            Keskar and Socher 2018, arXiv:1708.02182, section 5).
     """
 
     def __init__(
@@ -228,9 +239,12 @@ class StreamFeed(Feed):
             offset = int(np.random.default_rng((self.seed, epoch)).integers(self.total))
         begins = offset + np.arange(self.streams)[:, None] * self.stream_length
         for start, end in pairwise(self.bounds(epoch)[skip:]):
-            positions = (begins + np.arange(start, end)) % self.total
-            inputs = {name: c.values[positions] for name, c in self.encoded.inputs.items()}
-            yield inputs, self.encoded.targets.values[positions]
+            yield self._batch((begins + np.arange(start, end)) % self.total)
+
+    def largest(self) -> Batch:
+        """Makes the longest window of the first epoch."""
+        widest = int(np.diff(self.bounds(0)).max())
+        return self._batch(np.arange(self.streams * widest).reshape(self.streams, widest))
 
     def tokens(self, epoch: int) -> tuple[int, int]:
         """Counts the tokens that an epoch reads; none of them is padding."""
@@ -247,11 +261,15 @@ class StreamFeed(Feed):
         start, end = self.bounds(epoch)[step : step + 2]
         return float((end - start) / self.bptt)
 
+    def _batch(self, positions: Array) -> Batch:
+        inputs = {name: c.values[positions] for name, c in self.encoded.inputs.items()}
+        return inputs, self.encoded.targets.values[positions]
+
     def _draw(self, epoch: int) -> Array:
         """Sets the bounds of an epoch's windows, the last of which may be short."""
         if not self.random_bptt:
             return np.append(np.arange(0, self.stream_length, self.bptt), self.stream_length)
-        generator = np.random.default_rng((self.seed, epoch, self.bptt))
+        generator = np.random.default_rng((self.seed or 0, epoch, self.bptt))
         least = min(SHORTEST, self.bptt)
         enough = -(-self.stream_length // least)
         base = np.where(generator.random(enough) < FULL, self.bptt, self.bptt / 2)
@@ -260,53 +278,71 @@ class StreamFeed(Feed):
         return np.concatenate([[0], ends[ends < self.stream_length], [self.stream_length]])
 
 
+class Splits(NamedTuple):
+    """The examples that a run needs, encoded.
+
+    Attributes:
+        train: Examples to learn from.
+        validation: Examples to measure.
+        fingerprint: Tells the training examples from others.
+    """
+
+    train: Encoded
+    validation: Encoded
+    fingerprint: str
+
+
 class Feeds(NamedTuple):
     """The batches that a run needs.
 
     Attributes:
         train: Batches to learn from.
         validation: Batches to measure.
-        fingerprint: Tells the training examples from others.
     """
 
     train: Feed
     validation: Feed
-    fingerprint: str
 
 
-def make_feeds(task: Task[Any], folder: Path) -> Feeds:
-    """Encodes the training and validation examples, once, and makes their feeds.
+def encode_splits(task: Task[Any], folder: Path) -> Splits:
+    """Encodes the training and validation examples, once.
 
     Args:
         task: The task with its tokenizers.
         folder: Where the encoded examples are kept, under names that tell their content.
-
-    Returns:
-        Both feeds.
-
-    Raises:
-        ValueError: When a task carries state and its settings do not say how far.
     """
-    config: Config = task.config
     encoded, prints = {}, {}
     for split in ("train", "validation"):
         examples = task.examples(split)
         prints[split] = fingerprint(examples)
         encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
-    train, validation = encoded["train"], encoded["validation"]
+    return Splits(encoded["train"], encoded["validation"], prints["train"])
+
+
+def make_feeds(task: Task[Any], splits: Splits, batch_size: int) -> Feeds:
+    """Makes the feeds of the training and validation examples.
+
+    Args:
+        task: The task with its settings.
+        splits: Its examples.
+        batch_size: Examples, or streams, of a batch.
+
+    Raises:
+        ValueError: When a task carries state and its settings do not say how far.
+    """
+    config: Config = task.config
+    train, validation = splits.train, splits.validation
     if not task.carries_state:
-        sizes = {"batch_size": config.batch_size, "batch_tokens": config.batch_tokens}
+        sizes = {"batch_size": batch_size, "batch_tokens": config.batch_tokens}
         return Feeds(
-            ShuffledFeed(train, **sizes, seed=config.seed),
-            ShuffledFeed(validation, **sizes),
-            prints["train"],
+            ShuffledFeed(train, **sizes, seed=config.seed), ShuffledFeed(validation, **sizes)
         )
     if not isinstance(config, StreamConfig):
         raise ValueError(
             f"The settings of a task that carries state must inherit StreamConfig. "
             f"Received: {type(config).__name__}."
         )
-    streams = min(config.batch_size, len(train.targets.values), len(validation.targets.values))
+    streams = min(batch_size, len(train.targets.values), len(validation.targets.values))
     streams -= streams % tf.distribute.get_strategy().num_replicas_in_sync
     return Feeds(
         StreamFeed(
@@ -317,7 +353,6 @@ def make_feeds(task: Task[Any], folder: Path) -> Feeds:
             random_bptt=config.random_bptt,
         ),
         StreamFeed(validation, streams=streams, bptt=config.bptt),
-        prints["train"],
     )
 
 

@@ -14,6 +14,7 @@ class Progress:
     Attributes:
         data: Fingerprint of the training examples.
         examples: How many they are.
+        batch_size: Examples of a batch; found when the run began, where the settings leave it open.
         epoch: Number of the epoch under way, from 0.
         step: Batches of it that are done.
         updates: Batches done in all.
@@ -31,6 +32,7 @@ class Progress:
 
     data: str
     examples: int
+    batch_size: int = 0
     epoch: int = 0
     step: int = 0
     updates: int = 0
@@ -66,13 +68,17 @@ class Progress:
             >>> [progress.take_score(*both, 1, higher_is_better=True) for both in measured]
             [True, True, True, False]
         """
-        sign = 1 if higher_is_better else -1
-        if self.best is None or (sign * score, -loss) > (sign * self.best, -self.best_loss):
+        if self.is_best(score, loss, higher_is_better=higher_is_better):
             self.best, self.best_loss = score, loss
             self.best_epoch, self.bad_epochs = epoch, 0
             return True
         self.bad_epochs += 1
         return False
+
+    def is_best(self, score: float, loss: float, *, higher_is_better: bool) -> bool:
+        """Says whether a validation score, and the loss where scores are equal, beats the best."""
+        sign = 1 if higher_is_better else -1
+        return self.best is None or (sign * score, -loss) > (sign * self.best, -self.best_loss)
 
     def position(self, config: Config, updates: int) -> int:
         """Says where in the schedule of the rate the run stands.

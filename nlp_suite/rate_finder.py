@@ -10,10 +10,13 @@ from typing import Any
 import keras
 
 from nlp_suite import devices
-from nlp_suite.feed import make_feeds
+from nlp_suite.batch_size import batch_size_of
+from nlp_suite.feed import encode_splits, make_feeds
 from nlp_suite.plots import learning_rates
+from nlp_suite.runs import learn_tokenizers
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
+from nlp_suite.transfer import build_network
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.95
@@ -60,11 +63,11 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
     """
     chosen = devices.configure(task.config)
     keras.utils.set_random_seed(task.config.seed)
-    task.tokenizers = task.tokenizers or task.learn_tokenizers(task.examples("train"))
+    learn_tokenizers(task)
     with chosen.scope():
-        feed = make_feeds(task, folder / "encoded").train
-        network = task.build_model()
-        task.initialize(network)
+        splits = encode_splits(task, folder / "encoded")
+        network = build_network(task)
+        feed = make_feeds(task, splits, batch_size_of(task, network, splits)).train
         learner = Learner(task, network, task.config, feed.streams)
         growth = _Growth(steps)
         learner.fit(

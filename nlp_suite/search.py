@@ -154,10 +154,17 @@ class _HopelessError(Exception):
 def _propose(trial: optuna.Trial, name: str, metadata: Any, given: Any) -> Any:
     """Asks for a value out of those declared and the one that was given."""
     if metadata["among"]:
-        return trial.suggest_categorical(name, sorted({*metadata["among"], given}))
+        return trial.suggest_categorical(
+            name, sorted({*metadata["among"], given}, key=_numbers_first)
+        )
     low, high = metadata["between"]
     low, high = min(low, given), max(high, given)
     return trial.suggest_float(name, low, high, log=0 < LOGARITHMIC * low <= high)
+
+
+def _numbers_first(value: Any) -> tuple[bool, Any]:
+    """Orders numbers before the `auto` that may stand beside them."""
+    return isinstance(value, str), value
 
 
 def _completed(study: optuna.Study) -> list[Any]:

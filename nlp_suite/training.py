@@ -20,17 +20,22 @@ import keras
 import tensorflow as tf
 
 from nlp_suite import devices
+from nlp_suite.averaging import EpochWeights
+from nlp_suite.batch_size import batch_size_of
 from nlp_suite.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
 from nlp_suite.encoded import Array
+from nlp_suite.epoch import Diverged, Epoch
 from nlp_suite.errors import UserError
-from nlp_suite.feed import Feeds, make_feeds
+from nlp_suite.feed import Splits, encode_splits, make_feeds
 from nlp_suite.interrupts import Interrupts
 from nlp_suite.optimization import make_schedule
 from nlp_suite.plots import learning_curves
 from nlp_suite.progress import Progress
 from nlp_suite.runs import (
+    SUMMARY,
     WEIGHTS,
     Run,
+    load_summary,
     only_here,
     open_run,
     save_summary,
@@ -42,11 +47,6 @@ from nlp_suite.task import Task
 from nlp_suite.transfer import build_network
 from nlp_suite.validation import sample_predictions, validate
 from nlp_suite.watching import Watch
-
-SETTLED = 20
-"""Steps of an epoch after which its mean loss is taken to say something."""
-FAR_ABOVE = 3
-"""Times the loss of the untrained network at which a run is given up as diverging."""
 
 
 def train(
@@ -72,17 +72,17 @@ def train(
         open_run(task, run_dir, dataclasses.asdict(chosen))
         watch = Watch(run_dir)
         checkpoint = latest_checkpoint(run_dir / "checkpoints")
-        progress = Progress(**checkpoint.state) if checkpoint else None
-        if not progress or not progress.reason_to_stop(task.config):
+        if checkpoint and _has_ended(task, run_dir, checkpoint):
+            run = load_summary(run_dir)
+        else:
+            (run_dir / SUMMARY).unlink(missing_ok=True)
             watch.say(str(chosen))
             keras.utils.set_random_seed(task.config.seed)
             with chosen.scope():
-                progress = Loop(task, run_dir, watch, on_epoch, checkpoint).run()
-        return _finish(task, run_dir, watch, progress)
-
-
-class Diverged(Exception):  # noqa: N818 - an event that the loop deals with, not an error
-    """The loss is no number any more, or far above that of the untrained network."""
+                run = Loop(task, run_dir, watch, on_epoch, checkpoint).run()
+        best = f"the best {task.monitor} is {run.best[f'val_{task.monitor}']:.4g}"
+        watch.say(f"{run.ended}; {best}, after epoch {run.best_epoch:g}")
+        return run
 
 
 class Loop:
@@ -109,21 +109,26 @@ class Loop:
         self.run_dir = run_dir
         self.watch = watch
         self.on_epoch = on_epoch
-        self.feeds: Feeds = make_feeds(task, run_dir / "encoded")
-        feed = self.feeds.train
+        splits = encode_splits(task, run_dir / "encoded")
         network = build_network(task, fresh=checkpoint is None)
-        self.learner = Learner(task, network, self.config, feed.streams)
-        self.updates = self.config.epochs * feed.steps(0)
+        known = Progress(**checkpoint.state).batch_size if checkpoint else 0
+        size = known or self._batch_size(network, splits)
+        self.progress = Progress(splits.fingerprint, examples=len(splits.train), batch_size=size)
+        self.feeds = make_feeds(task, splits, size)
+        self.learner = Learner(task, network, self.config, self.feeds.train.streams)
+        self.updates = self.config.epochs * self.feeds.train.steps(0)
         self.schedule = make_schedule(self.config, self.updates)
-        self.progress = Progress(data=self.feeds.fingerprint, examples=len(feed.encoded))
+        self.epoch_weights = EpochWeights(
+            run_dir / "epochs", self.config, task.monitor, higher_is_better=task.higher_is_better
+        )
         self.clock = self.saved_at = time.monotonic()
         if checkpoint is None:
             self.save(self.learner.state())
         else:
             self.restore(checkpoint)
 
-    def run(self) -> Progress:
-        """Trains until there is a reason to stop, and says how far it came."""
+    def run(self) -> Run:
+        """Trains until there is a reason to stop, averages weights where asked to, and sums up."""
         while not self.progress.reason_to_stop(self.config):
             try:
                 self._epoch()
@@ -131,7 +136,7 @@ class Loop:
                 self._go_back(str(event))
             except tf.errors.ResourceExhaustedError as error:
                 raise self._too_large() from error
-        return self.progress
+        return self._finish(*self._average())
 
     def rate(self) -> float:
         """Gives the learning rate of the next update."""
@@ -194,7 +199,7 @@ class Loop:
                 self.feeds.train.dataset(epoch, progress.step),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
-                callbacks=[steps := _Steps(self, interrupts)],
+                callbacks=[steps := Epoch(self, interrupts)],
                 shuffle=False,
                 verbose=0,
             )
@@ -209,8 +214,10 @@ class Loop:
             metrics |= validate(self.learner, self.feeds.validation, progress)
             self._take(metrics[f"val_{self.task.monitor}"], metrics["val_loss"], passed)
             samples = sample_predictions(self.learner)
+            self.epoch_weights.keep(self.learner.network, passed)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
+        self.epoch_weights.prune(progress.history)
         self.watch.epoch(progress, self.config.epochs, self.task.monitor, samples)
         self.save(state)
         self.on_epoch(progress)
@@ -219,7 +226,7 @@ class Loop:
         """Keeps the weights if they are the best so far, and else loses some patience."""
         progress, config = self.progress, self.config
         if progress.take_score(score, loss, epoch, higher_is_better=self.task.higher_is_better):
-            save_weights(self.learner.network, self.run_dir)
+            save_weights(self.learner.network, self.run_dir / WEIGHTS)
         elif progress.bad_epochs % config.plateau_patience == 0:
             if config.schedule == "plateau":
                 progress.rate_factor /= 2
@@ -249,95 +256,65 @@ class Loop:
         )
         return UserError(
             f"`batch_size` must fit the memory, and a batch of {shapes} does not. Received: "
-            f"batch_size={self.config.batch_size}. Pass --micro-batches "
+            f"batch_size={progress.batch_size}. Pass --micro-batches "
             f"{2 * self.config.micro_batches} for the same training in less memory, or a smaller "
             "--batch-size with another --run-dir."
         )
 
+    def _average(self) -> tuple[list[float], dict[str, float]]:
+        """Averages the weights of several epochs, and keeps them if they validate better.
 
-class _Steps(keras.callbacks.Callback):
-    """What a loop does at each step of an epoch."""
+        Returns:
+            The epochs and the validation metrics of the average; nothing if it was no better.
+        """
+        progress, monitor = self.progress, self.task.monitor
+        epochs = self.epoch_weights.chosen(progress.history)
+        if len(epochs) < 2:
+            return [], {}
+        self.epoch_weights.average(self.learner.network, epochs)
+        metrics = validate(self.learner, self.feeds.validation, progress)
+        score = metrics[f"val_{monitor}"]
+        is_better = progress.is_best(
+            score, metrics["val_loss"], higher_is_better=self.task.higher_is_better
+        )
+        self.watch.say(
+            f"the average of epochs {', '.join(f'{epoch:g}' for epoch in epochs)}: {monitor} "
+            f"{score:.4g}, {'better' if is_better else 'not better'} than {progress.best:.4g} of "
+            f"the best one, {'and so kept' if is_better else 'which is kept'}"
+        )
+        if not is_better:
+            return [], {}
+        save_weights(self.learner.network, self.run_dir / WEIGHTS)
+        return epochs, metrics
 
-    def __init__(self, loop: Loop, interrupts: Interrupts) -> None:
-        super().__init__()
-        self.loop = loop
-        self.interrupts = interrupts
-        feed, self.epoch = loop.feeds.train, loop.progress.epoch
-        self.first = loop.progress.step
-        self.count = feed.steps(self.epoch)
-        real, padded = feed.tokens(self.epoch)
-        self.tokens, self.padding = real / self.count, 1 - real / padded
-        self.began = time.monotonic()
-        self.logs: dict[str, Any] = {}
+    def _finish(self, averaged: list[float], metrics: dict[str, float]) -> Run:
+        """Sums the run up, and clears away what is only needed to go on quickly."""
+        progress, run_dir = self.progress, self.run_dir
+        best = next(row for row in progress.history if row["epoch"] == progress.best_epoch)
+        run = Run(
+            path=run_dir,
+            ended=progress.reason_to_stop(self.config),
+            epochs=progress.history[-1]["epoch"],
+            examples=progress.examples,
+            minutes=round(progress.seconds / 60, 2),
+            best_epoch=progress.best_epoch,
+            best=metrics or {n: value for n, value in best.items() if n.startswith("val_")},
+            averaged=tuple(averaged),
+        )
+        learning_curves(run_dir / "history.csv", self.task.monitor, run_dir / "learning_curves.png")
+        save_summary(run)
+        shutil.rmtree(run_dir / "encoded", ignore_errors=True)
+        return run
 
-    def metrics(self) -> dict[str, float]:
-        """Gives the means over the epoch so far."""
-        means = {name: float(value) for name, value in self.logs.items()}
-        return {**means, "tokens_per_second": round(self._speed() * self.tokens)}
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        del batch, logs
-        loop, progress = self.loop, self.loop.progress
-        scale = loop.feeds.train.rate_scale(progress.epoch, progress.step)
-        self.model.optimizer.learning_rate = loop.rate() * scale
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        del batch
-        loop, progress = self.loop, self.loop.progress
-        self.logs = logs or {}
-        progress.step += 1
-        progress.updates += 1
-        self._check(float(self.logs["loss"]))
-        limit = 60 * loop.config.max_minutes
-        if limit and loop.tick() >= limit:
-            self.model.stop_training = True
-        elif progress.step < self.count and self._is_time_to_save():
-            loop.save(loop.learner.state())
-        self.interrupts.obey()
-
-    def _check(self, loss: float) -> None:
-        """Looks whether the run goes well, and shows where it is."""
-        loop, progress = self.loop, self.loop.progress
-        progress.initial_loss = progress.initial_loss or loss
-        if not math.isfinite(loss):
-            raise Diverged("the loss is not a number")
-        if progress.step >= SETTLED and loss > FAR_ABOVE * progress.initial_loss:
-            raise Diverged(f"the loss, {loss:.3g}, is far above that of the untrained network")
-        left = (self.count - progress.step) / self._speed()
-        loop.watch.step(progress, loss, self._speed() * self.tokens, self.padding, left)
-
-    def _is_time_to_save(self) -> bool:
-        loop = self.loop
-        passed = time.monotonic() - loop.saved_at
-        return self.interrupts.came or passed >= 60 * loop.config.checkpoint_minutes
-
-    def _speed(self) -> float:
-        """Steps a second in this epoch, without the first, which traces the graph."""
-        done = self.loop.progress.step - self.first
-        if done == 1:
-            self.traced = time.monotonic()
-            return 1 / (self.traced - self.began)
-        return (done - 1) / (time.monotonic() - self.traced)
+    def _batch_size(self, network: keras.Model, splits: Splits) -> int:
+        """Gives the batch size that was set, or finds one out and tells it."""
+        size = batch_size_of(self.task, network, splits)
+        if self.config.batch_size == "auto":
+            self.watch.say(f"--batch-size auto: {size} examples")
+        return size
 
 
-def _finish(task: Task[Any], run_dir: Path, watch: Watch, progress: Progress) -> Run:
-    """Sums a run up, and clears away what is only needed to go on quickly."""
-    reason = progress.reason_to_stop(task.config)
-    best = next(row for row in progress.history if row["epoch"] == progress.best_epoch)
-    run = Run(
-        path=run_dir,
-        ended=reason,
-        epochs=progress.history[-1]["epoch"],
-        examples=progress.examples,
-        minutes=round(progress.seconds / 60, 2),
-        best_epoch=progress.best_epoch,
-        best={name: value for name, value in best.items() if name.startswith("val_")},
-    )
-    save_summary(run)
-    learning_curves(run_dir / "history.csv", task.monitor, run_dir / "learning_curves.png")
-    shutil.rmtree(run_dir / "encoded", ignore_errors=True)
-    watch.say(
-        f"{reason}; the best {task.monitor} is {progress.best:.4g}, after epoch "
-        f"{progress.best_epoch:g}"
-    )
-    return run
+def _has_ended(task: Task[Any], run_dir: Path, checkpoint: Checkpoint) -> bool:
+    """Whether a run has nothing left to do."""
+    reason = Progress(**checkpoint.state).reason_to_stop(task.config)
+    return bool(reason) and (run_dir / SUMMARY).exists()

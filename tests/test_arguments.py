@@ -37,7 +37,7 @@ def parse(*argv: str) -> dict[str, Any]:
 def test_a_field_is_a_flag_with_its_docstring_as_help() -> None:
     flags = {argument.spelling: argument for argument in config_arguments(GardenConfig)}
     assert flags["--paths"].help == "Widths of the paths, in metres."
-    assert flags["--batch-size"].type is int
+    assert flags["--epochs"].type is int
 
 
 def test_a_redeclared_field_keeps_its_group_and_takes_the_new_default_and_help() -> None:

@@ -16,7 +16,7 @@ from toy.task import Toy
 
 from nlp_suite.ensembles import Ensemble, check_alike
 from nlp_suite.errors import UserError
-from nlp_suite.runs import open_run, restore, save_weights
+from nlp_suite.runs import WEIGHTS, open_run, restore, save_weights
 from nlp_suite.text import Labels, WordTokenizer
 
 TEXTS = ["does it run ?", "it runs ."]
@@ -30,7 +30,7 @@ def other_run(toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(1)
     model.set_weights([w + random.normal(size=w.shape, scale=0.5) for w in model.get_weights()])
     open_run(task, folder, {})
-    save_weights(model, folder)
+    save_weights(model, folder / WEIGHTS)
     return folder
 
 

@@ -9,7 +9,7 @@ from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
 from nlp_suite.datasets import Example
 from nlp_suite.encoded import Column, Encoded, encode_examples, fingerprint
-from nlp_suite.feed import ShuffledFeed, StreamFeed, make_feeds
+from nlp_suite.feed import ShuffledFeed, StreamFeed, encode_splits, make_feeds
 
 
 def encoded(lengths: list[int]) -> Encoded:
@@ -178,10 +178,10 @@ def test_the_fingerprint_tells_where_a_text_ends() -> None:
 
 
 def test_streams_are_no_more_than_the_validation_tokens(tmp_path: Path) -> None:
-    task = TinyLanguageModel(TinyConfig(batch_size=1000))
+    task = TinyLanguageModel(TinyConfig())
     task.dataset = InMemory(texts(30))  # type: ignore[assignment]
     task.tokenizers = task.learn_tokenizers(task.examples("train"))
-    feeds = make_feeds(task, tmp_path)
+    feeds = make_feeds(task, encode_splits(task, tmp_path), 1000)
     count = sum(len(str(row["text"]).split()) for row in texts(30)[:20])
     assert isinstance(feeds.train, StreamFeed)
     assert isinstance(feeds.validation, StreamFeed)

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
-from nlp_suite import training
+from nlp_suite import epoch
 from nlp_suite.checkpoints import latest_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
@@ -33,14 +33,14 @@ class Killed(BaseException):
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
     """Ends training in the moment when so many updates are done, saved or not."""
-    original = training._Steps.on_train_batch_end
+    original = epoch.Epoch.on_train_batch_end
 
     def end(self: Any, batch: int, logs: Any = None) -> None:
         original(self, batch, logs)
         if self.loop.progress.updates == updates:
             raise Killed
 
-    monkeypatch.setattr(training._Steps, "on_train_batch_end", end)
+    monkeypatch.setattr(epoch.Epoch, "on_train_batch_end", end)
 
 
 def final_state(run_dir: Path) -> dict[str, Array]:

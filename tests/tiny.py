@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nlp_suite.config import Config, StreamConfig
+from nlp_suite.config import BatchSize, Config, StreamConfig
 from nlp_suite.datasets import Example, Examples
 from nlp_suite.task import Task
 from nlp_suite.text import WordTokenizer
@@ -42,7 +42,7 @@ class InMemory:
 @dataclass(frozen=True, kw_only=True)
 class TinyConfig(StreamConfig, Config):
     epochs: int = 2
-    batch_size: int = 8
+    batch_size: BatchSize = 8
     bptt: int = 5
     rows: int = 60
     units: int = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import BidirectionalConfig, Config, TransferConfig
+from nlp_suite.config import BatchSize, BidirectionalConfig, Config, TransferConfig
 from nlp_suite.errors import UserError
 
 
@@ -32,8 +32,9 @@ class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
     """Size of the learned and of the pretrained vectors; the builtin ones have 50 numbers."""
     epochs: int = 8
     """Passes over the training examples; the builtin ones are learned by heart soon after."""
-    batch_size: int = 32
-    """Examples a step; small batches make more updates of the few builtin examples."""
+    batch_size: BatchSize = 32
+    """Examples a step; small batches make more updates of the few builtin examples. auto tries out
+    how many fit."""
     learning_rate: float = 7e-4
     """Peak rate of the optimizer, lower than Adam's customary one for the smaller batches."""
     label_smoothing: float = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nlp_suite.config import Config, RecurrentConfig
+from nlp_suite.config import BatchSize, Config, RecurrentConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class ToyConfig(RecurrentConfig, Config):
     """Size of the word vectors and of the state."""
     epochs: int = 2
     """Enough to see that something is learned."""
-    batch_size: int = 8
+    batch_size: BatchSize = 8
     """Examples a step; there are forty."""
 
 

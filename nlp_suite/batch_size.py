@@ -1,0 +1,74 @@
+"""Finding the largest batch that fits the memory: `--batch-size auto`."""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nlp_suite import devices
+from nlp_suite.feed import Feed, Splits, make_feeds
+from nlp_suite.step import Learner
+from nlp_suite.task import Task
+
+SIZES = tuple(2**power for power in range(3, 11))
+"""Batches larger than 1,024 need a rate and a warm-up of their own (Goyal et al. 2017,
+arXiv:1706.02677)."""
+UPDATES = 50
+"""Updates that an epoch must have left; little is learned in fewer."""
+SHARE = 0.5
+"""Of the memory that a machine without GPUs has left, the share that a step may take."""
+
+
+def batch_size_of(task: Task[Any], network: keras.Model, splits: Splits) -> int:
+    """Gives the batch size of a task's settings; `auto` is found out by `find_batch_size`."""
+    if task.config.batch_size == "auto":
+        return find_batch_size(task, network, splits)
+    size: int = task.config.batch_size
+    return size
+
+
+def find_batch_size(task: Task[Any], network: keras.Model, splits: Splits) -> int:
+    """Doubles the batch for as long as steps with the longest examples fit the memory.
+
+    On a GPU they fit unless they fail for want of memory. A CPU shares its memory with others, and
+    who takes too much of it is killed: there, what the steps took is measured, and twice as much
+    must leave half of the rest free.
+
+    Args:
+        task: The task with its tokenizers.
+        network: What its `build_model` made; it is left as it was.
+        splits: The encoded examples.
+
+    Returns:
+        A power of two, from 8, which is taken if nothing fits, to 1,024.
+    """
+    before = [variable.numpy() for variable in network.variables]
+    room = SHARE * devices.memory_left()
+    found = SIZES[0]
+    for size in SIZES:
+        feed = make_feeds(task, splits, size).train
+        if feed.steps(0) < UPDATES:
+            break
+        try:
+            taken = devices.memory_taken(partial(_try, task, network, feed))
+        except tf.errors.ResourceExhaustedError:
+            break
+        found = size
+        if 2 * taken > room:
+            break
+    gc.collect()
+    for variable, value in zip(network.variables, before, strict=True):
+        variable.assign(value)
+    return found
+
+
+def _try(task: Task[Any], network: keras.Model, feed: Feed) -> None:
+    """Takes two steps, the second with all that the optimizer keeps."""
+    gc.collect()  # the learner of the last try, which holds itself and copies of all weights
+    learner = Learner(task, network, task.config, feed.streams)
+    steps = tf.data.Dataset.from_tensors(feed.largest()).repeat(2)
+    learner.fit(steps, shuffle=False, verbose=0)
