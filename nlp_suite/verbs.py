@@ -74,6 +74,11 @@ class Application:
         return task_class
 
     @property
+    def recipes(self) -> Path:
+        """The folder of the task's settings for data sets that people know."""
+        return Path(str(import_module(self.package).__file__)).parent / "configs"
+
+    @property
     def run_dir(self) -> Argument:
         """The flag that says where the run is kept."""
         return Argument(
@@ -138,7 +143,9 @@ class Application:
 def train(app: Application, command: str, argv: Sequence[str]) -> None:
     """Trains a model, or continues a run that is not finished; prints how it went as JSON."""
     flags = [app.run_dir, *config_arguments(app.config_class)]
-    values = parse_arguments(command, train.__doc__, flags, argv, config_file=True)
+    values = parse_arguments(
+        command, train.__doc__, flags, argv, config_file=True, recipes=app.recipes
+    )
     run_dir = values.pop("run_dir")
     task = app.task_class(app.config_class(**values))
     task.examples("train")  # checks every row before anything long begins
@@ -249,7 +256,9 @@ def rates(app: Application, command: str, argv: Sequence[str]) -> None:
         Argument("steps", int, 200, "Steps in which the rate grows from 1e-6 to 1."),
         *config_arguments(app.config_class),
     ]
-    values = parse_arguments(command, rates.__doc__, flags, argv, config_file=True)
+    values = parse_arguments(
+        command, rates.__doc__, flags, argv, config_file=True, recipes=app.recipes
+    )
     folder, steps = values.pop("folder"), values.pop("steps")
     task = app.task_class(app.config_class(**values))
 
@@ -265,7 +274,9 @@ def search(app: Application, command: str, argv: Sequence[str]) -> None:
         Argument("trials", int, 20, "Runs in all; the same command goes on to more of them."),
         *config_arguments(app.config_class),
     ]
-    values = parse_arguments(command, search.__doc__, flags, argv, config_file=True)
+    values = parse_arguments(
+        command, search.__doc__, flags, argv, config_file=True, recipes=app.recipes
+    )
     folder, trials = values.pop("folder"), values.pop("trials")
     task_class = app.task_class
 
