@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,12 @@ def test_a_job_that_fails_is_named_and_does_not_stop_the_others(tmp_path: Path) 
     assert "No module named no_such_module" in (bad.folder / "output.log").read_text()
 
 
+def test_more_jobs_at_a_time_than_cores_are_refused() -> None:
+    cores = len(os.sched_getaffinity(0))
+    with pytest.raises(UserError, match=rf"`parallel` must be from 1 to .*, {cores}\."):
+        run_all([], cores + 1, lambda job: None)
+
+
 def test_a_finished_run_is_not_measured_again(tmp_path: Path) -> None:
     job = Job("toy", tmp_path / "run", measure=("no_such_module",))
     measured(job.folder, 20.0)
@@ -216,3 +224,10 @@ def test_the_curve_reads_the_runs_that_are_evaluated(tmp_path: Path) -> None:
     assert text.endswith("| 10.0 | 22.04 |\n")
     assert "seed-1" not in text
     assert (tmp_path / "curve.md").read_text() == text
+
+
+@pytest.mark.parametrize("name", ["__main__", "ablations", "curve", "results", "tables"])
+def test_the_examples_in_docstrings_are_right(name: str) -> None:
+    done = doctest.testmod(import_module(f"benchmarks.quality.{name}"))
+    assert done.attempted
+    assert not done.failed

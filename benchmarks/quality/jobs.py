@@ -47,6 +47,7 @@ class Job:
         Raises:
             CalledProcessError: When a command fails.
         """
+        print(f"{self.name}: begins", file=sys.stderr, flush=True)
         if self.train:
             self._call(self.train)
         if not self.is_measured:
@@ -98,8 +99,18 @@ def own_job(
 
 
 def cores_of_a_job(parallel: int) -> int:
-    """Says how many cores each job has when so many run at a time."""
-    return len(os.sched_getaffinity(0)) // parallel
+    """Says how many cores each job has when so many run at a time.
+
+    Raises:
+        UserError: When there are fewer cores than jobs.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= parallel <= cores:
+        raise UserError(
+            f"`parallel` must be from 1 to the number of cores, {cores}. "
+            f"Received: parallel={parallel}."
+        )
+    return cores // parallel
 
 
 def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) -> None:
@@ -113,21 +124,15 @@ def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) 
     Raises:
         UserError: At the end, when jobs failed.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    share = cores_of_a_job(parallel)
-    shares: SimpleQueue[list[int]] = SimpleQueue()
-    for begin in range(0, parallel * share, share):
-        shares.put(cores[begin : begin + share])
     failed = []
-    # A thread's processors are those of the processes it starts.
-    pool = ThreadPoolExecutor(parallel, initializer=lambda: os.sched_setaffinity(0, shares.get()))
+    pool = _pool(parallel)
     try:
         running = {pool.submit(job.run): job for job in jobs}
         for future in as_completed(running):
             job = running[future]
             if isinstance(future.exception(), subprocess.CalledProcessError):
-                failed.append(job)
-                print(f"{job.name}: failed, see {job.folder}/output.log", file=sys.stderr)
+                failed.append(f"{job.folder}/output.log")
+                print(f"{job.name}: failed, see {failed[-1]}", file=sys.stderr, flush=True)
                 continue
             future.result()
             print(f"{job.name}: done", file=sys.stderr, flush=True)
@@ -135,5 +140,14 @@ def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) 
     finally:
         pool.shutdown(cancel_futures=True)
     if failed:
-        logs = ", ".join(f"{job.folder}/output.log" for job in failed)
-        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed. Read {logs}.")
+        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed. Read {', '.join(failed)}.")
+
+
+def _pool(parallel: int) -> ThreadPoolExecutor:
+    """Makes threads that have a share of the cores each; so have the processes they start."""
+    share = cores_of_a_job(parallel)
+    cores = sorted(os.sched_getaffinity(0))
+    shares: SimpleQueue[list[int]] = SimpleQueue()
+    for number in range(parallel):
+        shares.put(cores[number * share : (number + 1) * share])
+    return ThreadPoolExecutor(parallel, initializer=lambda: os.sched_setaffinity(0, shares.get()))
