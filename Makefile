@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TASKS := $(sort $(patsubst tasks/%/__main__.py,%,$(wildcard tasks/*/__main__.py)))
-BENCHMARKS := $(patsubst benchmarks/%.py,%,$(wildcard benchmarks/*.py))
 VERBS := train evaluate predict export inspect
 
 SHELL := bash
@@ -15,7 +14,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) \
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) \
 	  | while IFS='|' read -r target text; do printf '%-28s%s\n' "$$target" "$$text"; done
 	@for task in $(TASKS); do for verb in $(VERBS); do \
 	  printf '%-28s%s\n' "$$verb-$$task" "python -m tasks.$$task $$verb \$$ARGS"; done; done
@@ -47,8 +46,13 @@ lint: setup ## Check style, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: setup ## Run every benchmark in benchmarks/
-	@for name in $(BENCHMARKS); do echo "$$name"; $(BIN)/python -m benchmarks.$$name; done
+bench: setup ## Measure speed beside stock Keras and PyTorch, and write benchmarks/speed.md (25 minutes)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(BIN)/python -m benchmarks.speed $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: ARGS += --quick
+bench-quick: bench ## The same in five minutes; nothing is written
 
 .PHONY: quality
 quality: setup ## Train every task and its peers, and write benchmarks/quality.md (hours)

@@ -1,7 +1,7 @@
-"""Translating with this project's searches in the graph, and with a loop in Python around its steps.
+"""Translating with this project's searches in the graph, and with a Python loop over its steps.
 
-Weights are random, so each text is made to end where the reference does: real lengths, and equal work
-for all contenders.
+Weights are random, so each text is made to end where its reference does: real lengths, and the same
+work for all contenders.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class OurDecoding:
 class PythonLoop(OurDecoding):
     """Translates one sentence after the other, and calls the model at each step.
 
-    The search is what people write around a model: arrays in Python, here with the model's two parts
-    as traced functions. It finds the same texts.
+    The search is what people write around a model: arrays in Python, here with the model's two
+    parts as traced functions. It finds the same texts.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def make_task(name: str, folder: Path | None = None, **settings: Any) -> Task[An
     return task_class(
         task_class.config_class(**settings), {file.stem: load_tokenizer(file) for file in files}
     )
+
+
+class Machine:
+    """What everything is measured on."""
+
+    def name(self) -> str:
+        """Names the processor, its cores and its instructions."""
+        return devices.cpu_name()
 
 
 class Preparation:
@@ -89,16 +98,9 @@ class OurTraining:
         tokens, seconds, loss = 0, 0.0, 0.0
         while steps:
             count = min(steps, self.feed.steps(self.epoch) - self.step)
-            watch = _Stopwatch(self.learner.config.learning_rate)
             with self.devices.scope():
-                self.learner.fit(
-                    self.feed.dataset(self.epoch, self.step).take(count),
-                    callbacks=[watch],
-                    shuffle=False,
-                    verbose=0,
-                )
-            tokens += tokens_of(self.feed, self.epoch, self.step, count)
-            seconds, loss = seconds + watch.seconds, watch.loss
+                done = train_steps(self.learner, self.feed, self.epoch, self.step, count)
+            tokens, seconds, loss = tokens + done.tokens, seconds + done.seconds, done.loss
             steps -= count
             self._advance(count)
         return Round(tokens, seconds, loss)
@@ -122,10 +124,21 @@ class _Stopwatch(Stopwatch):
         self.model.optimizer.learning_rate = self.rate
 
 
-def tokens_of(feed: Feed, epoch: int, first: int, count: int) -> int:
-    """Counts the tokens in some batches of an epoch, without padding."""
-    batches = zip(range(count), feed.batches(epoch, first), strict=False)
-    return sum(count_tokens(inputs) for _, (inputs, _) in batches)
+def train_steps(learner: Learner, feed: Feed, epoch: int, first: int, count: int) -> Round:
+    """Takes some steps of an epoch, as the training loop does.
+
+    Args:
+        learner: What is trained.
+        feed: Its batches.
+        epoch: The epoch.
+        first: The first step.
+        count: How many steps, at most to the end of the epoch.
+    """
+    watch = _Stopwatch(learner.config.learning_rate)
+    dataset = feed.dataset(epoch, first).take(count)
+    learner.fit(dataset, callbacks=[watch], shuffle=False, verbose=0)
+    batches = islice(feed.batches(epoch, first), count)
+    return Round(sum(count_tokens(inputs) for inputs, _ in batches), watch.seconds, watch.loss)
 
 
 def _column(column: EncodedColumn) -> Column:

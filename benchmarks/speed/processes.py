@@ -16,8 +16,8 @@ from typing import Any
 class Remote:
     """An object in a fresh process, which is told by its methods' names what to do.
 
-    While nothing is asked of it, it waits and takes no processor time; so contenders can be measured
-    in turn, round after round, without starting them again.
+    While nothing is asked of it, it waits and takes no processor time; so contenders can be
+    measured in turn, round after round, without starting them again.
 
     Args:
         path: `module:Class`; imported in the new process alone.
