@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.quality.__main__ import Plan, choose
-from benchmarks.quality.ablations import ABLATIONS, DEFAULTS, difference, jobs_of, section
+from benchmarks.quality.ablations import ABLATIONS, DEFAULTS, jobs_of, section
 from benchmarks.quality.comparisons import COMPARISONS, Comparison, Peer
 from benchmarks.quality.curve import write as write_curve
 from benchmarks.quality.jobs import Job, run_all
 from benchmarks.quality.results import render, save, systems
-from benchmarks.quality.tables import cell, mean_and_spread
+from benchmarks.quality.tables import cell, difference, mean_and_spread
 from nlp_suite.arguments import config_arguments, parse_arguments
 from nlp_suite.errors import UserError
 from nlp_suite.verbs import Application
@@ -145,8 +145,8 @@ def test_a_comparison_replaces_its_own_row_and_no_other(tmp_path: Path) -> None:
         row = {"name": name, "minutes": 2, "metrics": ["bleu"], "higher_is_better": True}
         save(tmp_path, {**row, "setting": "here", "systems": found})
     text = (tmp_path / "quality.md").read_text()
-    assert "| a | bleu | 21.00 | 25.00 (peer) | 2.000 | 1 |" in text
-    assert "| b | bleu | 30.00 | 25.00 (peer) | 2.000 | 1 |" in text
+    assert "| a | bleu | 21.00 | 25.00 (peer) | -4 | 2.0 | 1 |" in text
+    assert "| b | bleu | 30.00 | 25.00 (peer) | +5 | 2.0 | 1 |" in text
     assert "20.00" not in text
 
 
@@ -164,7 +164,7 @@ def test_the_tables_show_every_system() -> None:
         },
     }
     text = render([found])
-    assert "| toy | perplexity | 100.0 | 200.0 (better) | – | 1 |" in text
+    assert "| toy | perplexity | 100.0 | 200.0 (better) | -100 | – | 1 |" in text
     assert "## Toy, 2 minutes" in text
     assert "| worse | 300.0 | – | 1 |" in text
     assert text.endswith("On an abacus.\n")
@@ -202,12 +202,12 @@ def test_an_ablation_is_shown_beside_the_defaults() -> None:
         },
     }
     text = section("sentiment", found)
-    assert "| the defaults |  | 0.7800 | 0.7800 | +0 | 5.000 | 1 |" in text
-    assert "| without dropout | `--dropout 0` | 0.7500 | 0.7400 | -0.03 | 5.000 | 1 |" in text
+    assert "| the defaults |  | 0.7800 | 0.7800 | +0 | 5.0 | 1 |" in text
+    assert "| without dropout | `--dropout 0` | 0.7500 | 0.7400 | -0.03 | 5.0 | 1 |" in text
     assert "mean pooling" not in text
 
 
-def test_a_change_without_the_defaults_is_a_dash() -> None:
+def test_a_difference_from_nothing_is_a_dash() -> None:
     assert difference([{"bleu": 20.0}], [], "bleu") == "–"
 
 
@@ -226,7 +226,7 @@ def test_the_curve_reads_the_runs_that_are_evaluated(tmp_path: Path) -> None:
     assert (tmp_path / "curve.md").read_text() == text
 
 
-@pytest.mark.parametrize("name", ["__main__", "ablations", "curve", "results", "tables"])
+@pytest.mark.parametrize("name", ["__main__", "curve", "results", "tables"])
 def test_the_examples_in_docstrings_are_right(name: str) -> None:
     done = doctest.testmod(import_module(f"benchmarks.quality.{name}"))
     assert done.attempted

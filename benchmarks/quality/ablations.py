@@ -13,12 +13,11 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from benchmarks.quality.comparisons import COMPARISONS
 from benchmarks.quality.jobs import Job, cores_of_a_job, own_job, run_all
-from benchmarks.quality.tables import Result, cell, markdown
+from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes
 from nlp_suite.arguments import Argument, closest, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from nlp_suite.demo import read_json
@@ -193,7 +192,7 @@ def section(task: str, found: Mapping[str, Any]) -> str:
             f"`{ABLATIONS[task][name]}`" if ABLATIONS[task].get(name) else "",
             *(cell(results, metric) for metric in metrics),
             difference(results, changes[DEFAULTS], metrics[0]),
-            cell(results, "minutes"),
+            mean_minutes(results),
             str(len(results)),
         )
         for name, results in changes.items()
@@ -204,21 +203,6 @@ def section(task: str, found: Mapping[str, Any]) -> str:
         f"\n## {task.replace('_', ' ').capitalize()}, {found['minutes']:g} minutes\n\n"
         f"{markdown(headings, rows)}\n{found['setting']}\n"
     )
-
-
-def difference(results: Iterable[Result], defaults: Iterable[Result], metric: str) -> str:
-    """Writes how far a mean is from that of the defaults, with three digits.
-
-    Example:
-        >>> difference([{"bleu": 20.0}, {"bleu": 21.0}], [{"bleu": 22.0}], "bleu")
-        '-1.5'
-        >>> difference([{"accuracy": 0.8125}], [{"accuracy": 0.78125}], "accuracy")
-        '+0.0312'
-    """
-    means = [[result[metric] for result in side] for side in (results, defaults)]
-    if not all(means):
-        return "–"
-    return f"{fmean(means[0]) - fmean(means[1]):+.3g}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.comparisons import Comparison
-from benchmarks.quality.tables import Result, cell, markdown
+from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes
 from nlp_suite.demo import read_json
 from nlp_suite.files import replace_text
 
@@ -66,7 +66,7 @@ def save(folder: Path, found: Found) -> None:
 def render(comparisons: Iterable[Found]) -> str:
     """Writes quality.md: an overview, then a table of each comparison."""
     ordered = sorted(comparisons, key=lambda found: (found["name"], found["minutes"]))
-    headings = ("task", "metric", OURS, "the best of the others", "minutes", "seeds")
+    headings = ("task", "metric", OURS, "the best of the others", "difference", "minutes", "seeds")
     parts = [HEAD, markdown(headings, map(_overview, ordered)), *map(_section, ordered)]
     return "".join(parts)
 
@@ -112,13 +112,19 @@ def _overview(found: Found) -> tuple[str, ...]:
     metric, results = found["metrics"][0], found["systems"]
     ours, other = results.get(OURS, []), best_other(found)
     best = f"{cell(results[other], metric)} ({other})" if other else "–"
-    minutes, seeds = cell(ours, "minutes"), str(len(ours))
-    return (found["name"], metric, cell(ours, metric), best, minutes, seeds)
+    apart = difference(ours, results.get(other, []), metric)
+    seeds = str(len(ours))
+    return (found["name"], metric, cell(ours, metric), best, apart, mean_minutes(ours), seeds)
 
 
 def _section(found: Found) -> str:
     rows = (
-        (name, *(cell(results, m) for m in (*found["metrics"], "minutes")), str(len(results)))
+        (
+            name,
+            *(cell(results, metric) for metric in found["metrics"]),
+            mean_minutes(results),
+            str(len(results)),
+        )
         for name, results in found["systems"].items()
     )
     headings = ("system", *found["metrics"], "minutes", "seeds")

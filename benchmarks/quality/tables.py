@@ -35,11 +35,37 @@ def cell(results: Iterable[Result], name: str) -> str:
     """Writes one number of some results, or a dash where they have none.
 
     Example:
-        >>> cell([{"bleu": 20.0}, {"bleu": 22.0}], "bleu"), cell([{"minutes": None}], "minutes")
+        >>> cell([{"bleu": 20.0}, {"bleu": 22.0}], "bleu"), cell([{"bleu": 20.0}], "ter")
         ('21.00 ± 1.41', '–')
     """
     values = [result[name] for result in results if result.get(name) is not None]
     return mean_and_spread(values) if values else "–"
+
+
+def mean_minutes(results: Iterable[Result]) -> str:
+    """Writes the mean of the minutes of training, or a dash where nothing was trained.
+
+    Example:
+        >>> mean_minutes([{"minutes": 10.0}, {"minutes": 9.5}]), mean_minutes([{"minutes": None}])
+        ('9.8', '–')
+    """
+    values = [result["minutes"] for result in results if result.get("minutes") is not None]
+    return f"{fmean(values):.1f}" if values else "–"
+
+
+def difference(results: Iterable[Result], others: Iterable[Result], name: str) -> str:
+    """Writes how far a mean is above that of others, with three digits; a dash if one is missing.
+
+    Example:
+        >>> difference([{"bleu": 20.0}, {"bleu": 21.0}], [{"bleu": 22.0}], "bleu")
+        '-1.5'
+        >>> difference([{"accuracy": 0.8125}], [{"accuracy": 0.78125}], "accuracy")
+        '+0.0312'
+    """
+    means = [[result[name] for result in side] for side in (results, others)]
+    if not all(means):
+        return "–"
+    return f"{fmean(means[0]) - fmean(means[1]):+.3g}"
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
