@@ -153,7 +153,7 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
                     files[name] = (folder / f"{name}.values").open("wb")
                 is_ragged = isinstance(tensor, tf.RaggedTensor)
                 values = (tensor.flat_values if is_ragged else tensor).numpy()
-                values.tofile(files[name])
+                files[name].write(values.data)
                 columns[name] = {"dtype": values.dtype.str, "shape": values.shape[1:]}
                 if is_ragged:
                     lengths.setdefault(name, []).append(tensor.row_lengths().numpy())

@@ -12,6 +12,7 @@ metrics.json         what `evaluate` measured, beside predictions.tsv, worst.tsv
 from __future__ import annotations
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -126,6 +127,31 @@ def only_here(run_dir: Path) -> Iterator[None]:
         ) from error
     finally:
         os.close(descriptor)  # which unlocks, as the end of a killed process does
+
+
+@contextmanager
+def on_a_disk_with_room(run_dir: Path) -> Iterator[None]:
+    """Says in one line that the disk is full, where something in the block finds out.
+
+    Raises:
+        UserError: When it is; what was written before stands.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        if not is_full_disk(error):
+            raise
+        raise UserError(
+            f"`run-dir` must be on a disk with room left. Received: run_dir={run_dir}, where there "
+            "is none. Make room and give the same command: the run goes on from its last checkpoint."
+        ) from error
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Tells a full disk, or a quota used up, from other errors of the system and of TensorFlow."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:

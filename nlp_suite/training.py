@@ -35,7 +35,9 @@ from nlp_suite.runs import (
     SUMMARY,
     WEIGHTS,
     Run,
+    is_full_disk,
     load_summary,
+    on_a_disk_with_room,
     only_here,
     open_run,
     save_summary,
@@ -64,10 +66,10 @@ def train(
         How it went.
 
     Raises:
-        UserError: When the folder holds another run, the loss keeps diverging, or a batch is too
-            large for the memory.
+        UserError: When the folder holds another run, the loss keeps diverging, a batch is too
+            large for the memory, or the disk is full.
     """
-    with only_here(run_dir):
+    with only_here(run_dir), on_a_disk_with_room(run_dir):
         chosen = devices.configure(task.config, trained_precision(run_dir))
         open_run(task, run_dir, dataclasses.asdict(chosen))
         watch = Watch(run_dir)
@@ -135,6 +137,8 @@ class Loop:
             except Diverged as event:
                 self._go_back(str(event))
             except tf.errors.ResourceExhaustedError as error:
+                if is_full_disk(error):
+                    raise
                 raise self._too_large() from error
         return self._finish(*self._average())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -300,6 +301,39 @@ def test_a_batch_too_large_for_the_memory_names_itself_and_the_flag(
     monkeypatch.setattr(Learner, "fit", exhaust)
     with pytest.raises(UserError, match=r"tokens \[4, 7\], targets \[4\].*--micro-batches 2"):
         train(TinyClassifier(QUICK), tmp_path)
+
+
+def no_space_left(*arguments: Any, **options: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def no_space_for_curves(*arguments: Any, **options: Any) -> None:
+    raise tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "fails"),
+    [
+        ("numpy.savez", no_space_left),
+        ("nlp_suite.encoded._write", no_space_left),
+        ("nlp_suite.training.save_weights", no_space_left),
+        ("nlp_suite.watching.write_table", no_space_left),
+        ("nlp_suite.watching.Watch._board", no_space_for_curves),
+    ],
+)
+def test_a_full_disk_ends_a_run_with_one_line_and_nothing_good_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, fails: Any
+) -> None:
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path / "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(place, fails)
+        with pytest.raises(UserError, match="`run-dir` must be on a disk with room") as stopped:
+            train(TinyClassifier(QUICK), tmp_path / "full")
+    assert "\n" not in str(stopped.value)
+    assert restore(TinyClassifier, tmp_path / "full")
+    train(TinyClassifier(QUICK), tmp_path / "full")
+    train(TinyClassifier(QUICK), tmp_path / "whole")
+    assert_same_run(TinyClassifier, tmp_path / "full", tmp_path / "whole")
 
 
 def test_restore_needs_a_run_of_the_task(tmp_path: Path) -> None:
