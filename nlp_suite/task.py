@@ -58,6 +58,9 @@ class Task(ABC, Generic[ConfigT]):
     """The metric by which results are told, where that is not `monitor`."""
     input_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that say what the model reads; the runs of an ensemble have the same."""
+    tuned_on: ClassVar[int] = 0
+    """Words of the builtin training texts, for which the default sizes are tuned; other data gets
+    sizes in proportion, see `sizing`. 0 keeps the defaults for all data."""
     carries_state: ClassVar[bool] = False
     """Whether training reads one long stream and carries the recurrent state from window to window.
 

@@ -24,6 +24,7 @@ from nlp_suite.console import (
     raw_examples,
 )
 from nlp_suite.formats import ExportConfig
+from nlp_suite.sizing import SIZED, choose_sizes, describe
 
 if TYPE_CHECKING:
     import keras
@@ -86,6 +87,12 @@ class Application:
         )
 
     @property
+    def training_flags(self) -> list[Argument]:
+        """The flags of all settings; those that the data may decide are left open."""
+        flags = config_arguments(self.config_class)
+        return [_left_open(flag) if flag.name in SIZED else flag for flag in flags]
+
+    @property
     def data_flags(self) -> list[Argument]:
         """The flags that say what data is read, and how."""
         return self._flags(DataConfig)
@@ -99,6 +106,21 @@ class Application:
     def evaluation_flags(self) -> list[Argument]:
         """The flags that say how `evaluate` measures; few tasks have some."""
         return self._flags(EvaluationConfig)
+
+    def task(self, settings: Mapping[str, Any]) -> Task[Any]:
+        """Makes the task for a run, with sizes that suit the data where none are given.
+
+        Args:
+            settings: Settings by name; None leaves one to the data.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        task = self.task_class(self.config_class(**given))
+        sizes = {n: size for n, size in choose_sizes(task).items() if n not in given}
+        if not sizes:
+            return task
+        print(describe(sizes), file=sys.stderr)
+        task.config = replace(task.config, **sizes)
+        return self.task_class(task.config) if "max_characters" in sizes else task
 
     def restore(
         self, run_dir: Path, settings: Mapping[str, Any], ensemble: Sequence[str] = ()
@@ -142,12 +164,12 @@ class Application:
 
 def train(app: Application, command: str, argv: Sequence[str]) -> None:
     """Trains a model, or continues a run that is not finished; prints how it went as JSON."""
-    flags = [app.run_dir, *config_arguments(app.config_class)]
+    flags = [app.run_dir, *app.training_flags]
     values = parse_arguments(
         command, train.__doc__, flags, argv, config_file=True, recipes=app.recipes
     )
     run_dir = values.pop("run_dir")
-    task = app.task_class(app.config_class(**values))
+    task = app.task(values)
     task.examples("train")  # checks every row before anything long begins
     for note in task.dataset.notes:
         print(note, file=sys.stderr)
@@ -190,6 +212,10 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
     evaluation.save(run_dir, report)
     print(json.dumps(report))
     evaluation.plot(run_dir / "plots")
+
+    from nlp_suite.tracking import Tracker
+
+    Tracker(task, run_dir).end()
 
 
 def predict(app: Application, command: str, argv: Sequence[str]) -> None:
@@ -254,13 +280,13 @@ def rates(app: Application, command: str, argv: Sequence[str]) -> None:
     flags = [
         Argument("folder", Path, Path("saved_models", app.name, "rates"), "Where the plot goes."),
         Argument("steps", int, 200, "Steps in which the rate grows from 1e-6 to 1."),
-        *config_arguments(app.config_class),
+        *app.training_flags,
     ]
     values = parse_arguments(
         command, rates.__doc__, flags, argv, config_file=True, recipes=app.recipes
     )
     folder, steps = values.pop("folder"), values.pop("steps")
-    task = app.task_class(app.config_class(**values))
+    task = app.task(values)
 
     from nlp_suite.rate_finder import find_rate
 
@@ -272,18 +298,24 @@ def search(app: Application, command: str, argv: Sequence[str]) -> None:
     flags = [
         Argument("folder", Path, Path("saved_models", app.name, "search"), "Where all is kept."),
         Argument("trials", int, 20, "Runs in all; the same command goes on to more of them."),
-        *config_arguments(app.config_class),
+        *app.training_flags,
     ]
     values = parse_arguments(
         command, search.__doc__, flags, argv, config_file=True, recipes=app.recipes
     )
     folder, trials = values.pop("folder"), values.pop("trials")
-    task_class = app.task_class
+    task = app.task(values)
 
     from nlp_suite.search import search as search_settings
 
-    search_settings(task_class, app.config_class(**values), folder, trials)
+    search_settings(type(task), task.config, folder, trials)
     print(folder / "best.yaml")
+
+
+def _left_open(flag: Argument) -> Argument:
+    """Makes a flag that says whether it was given."""
+    default = f"(default: {flag.default:,}; data of one's own may get another one)"
+    return replace(flag, default=None, help=f"{flag.help} {default}")
 
 
 def as_trained(flags: list[Argument]) -> list[Argument]:

@@ -14,7 +14,7 @@ from tasks.language_modeling.cache import NeuralCache, mixed
 
 def test_a_cache_gives_each_token_its_share_of_the_like_states() -> None:
     # States along one axis, and theta = log 2, so that a place weighs 2 ** (h * h').
-    states = np.float32([[[1], [2], [1], [1]]])
+    states = np.array([[[1], [2], [1], [1]]], np.float32)
     tokens = np.array([[5, 6, 5, 5]])
     found = NeuralCache(3, [np.log(2)]).probabilities(states, tokens)[0, 0]
     # 6 was never seen; 5 at the third place weighs 2 against 4 of 6; then 2 + 2 of 2 + 4 + 2.

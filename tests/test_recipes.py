@@ -77,6 +77,7 @@ def test_a_tiny_run_takes_a_recipe(recipe: Path, tmp_path: Path) -> None:
     write_data(task, tmp_path)
     argv = [f"--config={recipe.stem}", f"--data={tmp_path}", *TINY]
     argv += ["--image-encoder=small", "--image-size=32"] if task == "captioning" else []
+    argv += ["--embeddings=none"] if task == "sentiment" else []
     argv += ["--vocabulary-size=300"]
     with pytest.raises(SystemExit) as ended:
         main(f"tasks.{task}", ["train", f"--run-dir={tmp_path / 'run'}", *argv])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nlp_suite.cli import main
+from nlp_suite.datasets.rows import Row
 from nlp_suite.errors import UserError
 from nlp_suite.layers import rate_scales, thaw
 from nlp_suite.runs import learn_tokenizers, restore
@@ -221,7 +222,10 @@ def test_a_language_model_reads_folders_of_labels_and_the_unlabelled_texts_of_tr
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
     sources = LanguageModeling(LanguageModelingConfig(data=str(tmp_path))).dataset.sources
-    texts = {split: sorted(row.texts["text"] for row in sources[split].rows()) for split in sources}
+    texts = {
+        split: sorted(row.texts["text"] for row in source.rows() if isinstance(row, Row))
+        for split, source in sources.items()
+    }
     assert texts == {
         "train": ["train/neg/b", "train/pos/a", "train/unsup/c"],
         "test": ["test/pos/d"],

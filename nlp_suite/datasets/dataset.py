@@ -82,6 +82,10 @@ class Dataset:
             self._require(each)
         return Examples(partial(self._read, split), self._tally(split).rows)
 
+    def texts(self, split: str) -> Iterator[dict[str, str]]:
+        """Reads the texts of one split, in which an image is represented by its name."""
+        return (row.texts for row in self._rows_of(split))
+
     def inspect(self) -> Report:
         """Looks at every row of every split, going on after faults.
 
@@ -151,12 +155,16 @@ class Dataset:
         return self._cut.split_of(key)
 
     def _read(self, split: str) -> Iterator[Example]:
+        for row in self._rows_of(split):
+            yield {
+                name: value.read() if isinstance(value, Image) else value
+                for name, value in row.values.items()
+            }
+
+    def _rows_of(self, split: str) -> Iterator[Row]:
         for item in self._checked_rows(self._source_of(split)):
             if not isinstance(item, Fault) and item[0] == split:
-                yield {
-                    name: value.read() if isinstance(value, Image) else value
-                    for name, value in item[1].values.items()
-                }
+                yield item[1]
 
     def _tally(self, split: str) -> _Tally:
         """Counts the rows of a split, reading its source once for all splits cut from it."""

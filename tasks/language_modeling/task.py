@@ -35,6 +35,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     config_class = LanguageModelingConfig
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
     monitor = "loss"
+    tuned_on = 644_741
     higher_is_better = False
     headline = "perplexity"
     carries_state = True

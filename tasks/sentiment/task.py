@@ -52,6 +52,7 @@ class Sentiment(Task[SentimentConfig]):
     config_class = SentimentConfig
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
     monitor = "accuracy"
+    tuned_on = 158_640
 
     def open_dataset(self) -> Dataset:
         """Opens texts with one label each."""

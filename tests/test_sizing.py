@@ -1,0 +1,88 @@
+"""Sizes follow from the amount of data, unless they are given."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nlp_suite.cli import main
+from nlp_suite.sizing import SIZED, Amount, choose_sizes, measure, sizes_for
+from nlp_suite.verbs import Application
+from tasks.sentiment.config import SentimentConfig
+from tasks.translation.config import TranslationConfig
+
+TASKS = sorted(path.parent.name for path in Path(__file__).parents[1].glob("tasks/*/__main__.py"))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_builtin_data_has_the_sizes_that_are_tuned_on_it(name: str) -> None:
+    task = Application(f"tasks.{name}").task({})
+    config = task.config
+    assert config == import_module(f"tasks.{name}.config").CONFIG()
+    amount = measure(task)
+    assert amount.words == task.tuned_on
+    found = sizes_for(config, amount, task.tuned_on, is_stream=task.carries_state)
+    assert found.pop("max_characters", 0) < config.max_characters
+    assert found == {name: getattr(config, name) for name in found}
+
+
+def test_sixteen_times_as_many_words_give_four_times_the_vocabulary_and_twice_the_units() -> None:
+    found = sizes_for(TranslationConfig(), Amount(1600, 300, 10), 100, is_stream=False)
+    assert found == {"vocabulary_size": 16_000, "units": 512, "max_length": 50}
+
+
+@pytest.mark.parametrize(
+    ("words", "characters", "expected"),
+    [
+        (10**9, 50_000, {"vocabulary_size": 50_000, "units": 512, "max_characters": 20_000}),
+        (100, 7, {"vocabulary_size": 500, "units": 64, "max_characters": 1_000}),
+        (160_000, 600, {"vocabulary_size": 20_000, "units": 128, "max_characters": 2_400}),
+    ],
+)
+def test_sizes_stay_within_limits(words: int, characters: int, expected: dict[str, int]) -> None:
+    amount = Amount(words, characters, 0)
+    assert sizes_for(SentimentConfig(), amount, 160_000, is_stream=False) == expected
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A table of three hundred reviews of three words."""
+    file = tmp_path / "reviews.tsv"
+    rows = [f"fine film {n}\t{'good' if n % 2 else 'bad'}" for n in range(300)]
+    file.write_text("\n".join(["text\tlabel", *rows]))
+    return file
+
+
+def test_given_sizes_win_and_the_others_are_printed(
+    reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = dict.fromkeys(SIZED)
+    task = Application("tasks.sentiment").task({**settings, "data": str(reviews), "units": 128})
+    said = "chosen by the amount of data: vocabulary_size 1,500, max_characters 1,000\n"
+    assert capsys.readouterr().err == said
+    assert task.config == SentimentConfig(
+        data=str(reviews), vocabulary_size=1_500, max_characters=1_000
+    )
+
+
+def test_a_run_that_starts_from_another_one_has_the_sizes_that_are_given(reviews: Path) -> None:
+    given = {"data": str(reviews), "init_from": "run", "embeddings": "none"}
+    task = Application("tasks.sentiment").task(given)
+    assert choose_sizes(task) == {}
+
+
+@pytest.mark.slow
+def test_the_chosen_sizes_are_kept_with_the_run_which_goes_on_with_them(
+    reviews: Path, tmp_path: Path
+) -> None:
+    for epochs in (1, 2):
+        argv = [f"--data={reviews}", f"--run-dir={tmp_path / 'run'}", f"--epochs={epochs}"]
+        with pytest.raises(SystemExit) as ended:
+            main("tasks.sentiment", ["train", *argv, "--embeddings=none", "--embedding-units=8"])
+        assert not ended.value.code
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert (config["vocabulary_size"], config["units"]) == (1_500, 64)
