@@ -5,6 +5,7 @@ python benchmarks/quality/peers/opennmt_training.py MINUTES -config FILE
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -19,16 +20,19 @@ def limit(minutes: float) -> None:
     train = Trainer.train
 
     def train_for_minutes(trainer: Any, batches: Iterable[Any], *others: Any, **named: Any) -> Any:
-        return train(trainer, until(time.monotonic() + 60 * minutes, batches), *others, **named)
+        return train(trainer, until(60 * minutes, batches), *others, **named)
 
     Trainer.train = train_for_minutes
 
 
-def until(end: float, batches: Iterable[Any]) -> Iterator[Any]:
-    """Passes batches on as long as the clock has not reached the end, in seconds."""
+def until(seconds: float, batches: Iterable[Any]) -> Iterator[Any]:
+    """Passes batches on for so many seconds after the first, before which the data is read."""
+    end = math.inf
     for batch in batches:
-        if time.monotonic() >= end:
+        now = time.monotonic()
+        if now >= end:
             return
+        end = min(end, now + seconds)
         yield batch
 
 
