@@ -115,7 +115,8 @@ class RNNStack(MaskedLayer):
     @property
     def forward_cells(self) -> list[keras.layers.Layer]:
         """The cells that read forwards, from the bottom up, whatever is wrapped around them."""
-        return [getattr(layer, "forward", layer).cell for layer in self.layers]
+        forward = (x.forward if isinstance(x, BidirectionalRNN) else x for x in self.layers)
+        return [layer.cell for layer in forward]
 
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         """Builds every layer, bottom to top."""

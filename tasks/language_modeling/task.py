@@ -152,7 +152,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
         """Computes perplexities and bits from the whole text's log-probability."""
         outcomes, texts = list(outcomes), [str(example["text"]) for example in examples]
         tokens = sum(outcome["tokens"] for outcome in outcomes)
-        measured = {}
+        measured: dict[str, float] = {}
         for prefix in ("", "cache_"):
             gains = [o[name] for o in outcomes if (name := f"{prefix}log_probability") in o]
             if gains:
