@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.speed.processes import Remote
-from benchmarks.speed.rounds import Effort, interleaved
+from benchmarks.speed.rounds import Effort, Measure, interleaved
 
 TEXTS = 10_000
 FORMATS = ("SavedModel", "LiteRT", "ONNX")
@@ -40,8 +41,12 @@ def measure_answers(folder: Path, effort: Effort) -> Answers:
             "nlp-suite predict": lambda: TEXTS / float(ours.call("seconds")),
             "model.predict": lambda: TEXTS / float(stock.call("seconds")),
         }
-        single = {
-            **{name: lambda name=name: 1 / float(ours.call("latency", name)) for name in FORMATS},
-            "model.predict": lambda: 1 / float(stock.call("latency")),
+        single: dict[str, Measure] = {
+            name: partial(_calls_per_second, ours, name) for name in FORMATS
         }
+        single["model.predict"] = partial(_calls_per_second, stock)
         return Answers(interleaved(many, effort.rounds), interleaved(single, effort.rounds))
+
+
+def _calls_per_second(remote: Remote, *arguments: str) -> float:
+    return 1 / float(remote.call("latency", *arguments))

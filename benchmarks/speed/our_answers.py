@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from benchmarks.speed.ours import make_task
 from nlp_suite.conversion import convert
+from nlp_suite.datasets import Example
 from nlp_suite.export import ExportedModel, export
 from nlp_suite.formats import ExportConfig
 from nlp_suite.portable import load
@@ -45,13 +46,14 @@ class OurAnswers:
                 text=tf.constant([text])
             )
         }
-        for title, name in (("LiteRT", "litert"), ("ONNX", "onnx")):
-            path, _ = convert(task, model, place / name, ExportConfig(format=name, sample_size=1))
-            self._answers[title] = load(path).answer
+        formats = {"LiteRT": ExportConfig(format="litert"), "ONNX": ExportConfig(format="onnx")}
+        for name, config in formats.items():
+            path, _ = convert(task, model, place / config.format, config)
+            self._answers[name] = load(path).answer
 
     def seconds(self) -> float:
         """Answers all texts, and gives the time."""
-        examples = ({"text": text} for text in self.texts)
+        examples: Iterator[Example] = ({"text": text} for text in self.texts)
         began = perf_counter()
         for _ in self.exported.predictions(examples):
             pass

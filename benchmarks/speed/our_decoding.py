@@ -123,4 +123,4 @@ class PythonLoop(OurDecoding):
         """Scores what may follow, float32 [beams, vocabulary]."""
         logits, state, _ = self.model.step(tokens, state, context)
         is_allowed = ~tf.reduce_any(tf.range(logits.shape[-1])[:, None] == FORBIDDEN, axis=1)
-        return tf.nn.log_softmax(tf.where(is_allowed, logits, -np.inf)), state
+        return tf.where(is_allowed, tf.nn.log_softmax(logits), -np.inf), state

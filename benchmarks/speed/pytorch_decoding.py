@@ -61,8 +61,8 @@ def search(model: Translator, source: Tensor, lengths: Tensor, beam_width: int) 
     texts = torch.empty((batch, beam_width, 0), dtype=torch.long)
     for time in range(int(lengths.max())):
         logits, state = model.decoder.step(tokens.flatten(), state, memory)
-        logits[:, [PAD, BOS, EOS]] = -torch.inf
         gains = logits.log_softmax(dim=-1).view(batch, beam_width, -1)
+        gains[..., [PAD, BOS, EOS]] = -torch.inf
         totals, places = (scores[..., None] + gains).flatten(1).topk(beam_width)
         is_going_on = (time < lengths)[:, None]
         parents = torch.where(is_going_on, places // gains.shape[-1], own)
