@@ -99,6 +99,14 @@ def test_signature_json_says_how_to_call_the_export(folder: Path) -> None:
             "options": {},
             "outputs": {"label": text, "probability": {"dtype": "float32", "shape": [None]}},
         },
+        "single": {
+            "inputs": {"text": {"dtype": "string", "shape": []}},
+            "options": {},
+            "outputs": {
+                "label": {"dtype": "string", "shape": []},
+                "probability": {"dtype": "float32", "shape": []},
+            },
+        },
         "repeat": {"inputs": {"text": text}, "options": {"times": 2}, "outputs": {"text": text}},
     }
 
@@ -137,6 +145,23 @@ def test_many_inputs_are_answered_in_batches_in_their_order(folder: Path) -> Non
     np.testing.assert_allclose(
         [a["probability"] for a in together], [a["probability"] for a in by_two], atol=1e-6
     )
+
+
+def test_one_example_alone_is_answered_as_in_a_batch(folder: Path) -> None:
+    model = ExportedModel(folder)
+    texts: list[Example] = [{"text": text} for text in ("does it run ?", "it runs .")]
+    together = list(model.predictions(texts))
+    alone = list(model.predictions(texts, signature="single"))
+    for one, other in zip(together, alone, strict=True):
+        assert one["label"] == other["label"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+
+
+def test_the_model_card_lists_the_signatures(folder: Path) -> None:
+    card = (folder / "model_card.md").read_text()
+    assert "| `serving_default` | text[] |  | label, probability |" in card
+    assert "| `single` | text |  | label, probability |" in card
+    assert "| `repeat` | text[] | times=2 | text |" in card
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
