@@ -138,6 +138,9 @@ class Config(DataConfig, OptimizationConfig, DeviceConfig):
     """Minutes between checkpoints, and so the work lost at most when a run is killed."""
     keep_checkpoints: int = 2
     """Checkpoints kept: one to go on from and one should the first be damaged."""
+    mlflow: str = ""
+    """Address of an MLflow server, or a folder for a database of its own, that is told settings,
+    metrics after each epoch, and plots; empty tells nobody."""
     retries: int = 3
     """Times that a diverging run goes back to its last checkpoint, at half the rate."""
     seed: int = 0

@@ -45,6 +45,7 @@ CHANGEABLE = {
     "keep_checkpoints",
     "retries",
     "score_seconds",
+    "mlflow",
     "threads",
     "workers",
     *(field.name for field in dataclasses.fields(DecodingConfig)),
@@ -143,7 +144,7 @@ def on_a_disk_with_room(run_dir: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"`run-dir` must be on a disk with room left. Received: run_dir={run_dir}, where there "
-            "is none. Make room and give the same command: the run goes on from its last checkpoint."
+            "is none. Make room and give the same command to go on from the last checkpoint."
         ) from error
 
 

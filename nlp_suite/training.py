@@ -46,6 +46,7 @@ from nlp_suite.runs import (
 )
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
+from nlp_suite.tracking import Tracker
 from nlp_suite.transfer import build_network
 from nlp_suite.validation import sample_predictions, validate
 from nlp_suite.watching import Watch
@@ -111,6 +112,7 @@ class Loop:
         self.run_dir = run_dir
         self.watch = watch
         self.on_epoch = on_epoch
+        self.tracker = Tracker(task, run_dir)
         splits = encode_splits(task, run_dir / "encoded")
         network = build_network(task, fresh=checkpoint is None)
         known = Progress(**checkpoint.state).batch_size if checkpoint else 0
@@ -224,6 +226,7 @@ class Loop:
         self.epoch_weights.prune(progress.history)
         self.watch.epoch(progress, self.config.epochs, self.task.monitor, samples)
         self.save(state)
+        self.tracker.epoch(progress)
         self.on_epoch(progress)
 
     def _take(self, score: float, loss: float, epoch: float) -> None:
@@ -307,6 +310,8 @@ class Loop:
         )
         learning_curves(run_dir / "history.csv", self.task.monitor, run_dir / "learning_curves.png")
         save_summary(run)
+        self.tracker.epoch(progress)
+        self.tracker.end()
         shutil.rmtree(run_dir / "encoded", ignore_errors=True)
         return run
 
