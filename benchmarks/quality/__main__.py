@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality --parallel 2
 
-Runs are kept in saved_models/quality/; what is done already is not done again, and what was
-interrupted goes on. quality.md and quality.json beside this package are written anew after each
-model. After a change of the defaults, remove the runs that were trained before it.
+Runs are kept in saved_models/quality/; what is done already is not done again. A task's run that is
+interrupted goes on, a peer's begins anew. quality.md and quality.json beside this package are
+written after each model. After a change of the defaults, remove the runs that were trained before.
 """
 
 from __future__ import annotations
