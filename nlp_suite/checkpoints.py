@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nlp_suite.cluster import Cluster
 from nlp_suite.files import write_beside
 
 log = logging.getLogger(__name__)
@@ -89,19 +90,39 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """
     for path in _newest_first(folder):
         try:
-            return _read(path)
+            return read_checkpoint(path)
         except (OSError, ValueError, KeyError) as error:
             log.warning("Checkpoint %s is damaged (%s); trying the one before.", path, error)
     return None
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if p.name.isdigit()), reverse=True)
+def newest_checkpoint(folder: Path, cluster: Cluster) -> Checkpoint | None:
+    """Reads in every process the newest checkpoint that the chief finds whole; each must call it.
+
+    Args:
+        folder: Holds all checkpoints of a run, on storage that all processes share.
+        cluster: The processes that train together.
+
+    Returns:
+        The checkpoint, or None when there is none to go on from.
+    """
+    found = latest_checkpoint(folder) if cluster.is_chief else None
+    path = cluster.from_chief(lambda: found and str(found.folder))
+    return found or (read_checkpoint(Path(path)) if path else None)
 
 
-def _read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads one checkpoint.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        ValueError: When it does not fit its checksums.
+    """
     sums = json.loads((path / "checksums.json").read_text())
     for name in ("arrays.npz", "state.json", *sums):
         if _checksum(path / name) != sums[name]:
@@ -109,6 +130,12 @@ def _read(path: Path) -> Checkpoint:
     with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
         loaded = {name: arrays[name] for name in arrays.files}
     return Checkpoint(loaded, json.loads((path / "state.json").read_text()), path)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if p.name.isdigit()), reverse=True)
 
 
 def _checksum(path: Path) -> str:

@@ -110,7 +110,8 @@ class DeviceConfig:
     threads: int = 0
     """CPU threads of one operation; 0 takes one for each core."""
     workers: int = 0
-    """GPUs that share each batch; 0 takes all there are. Without a GPU, parts of the CPU."""
+    """GPUs that share each batch, of this machine or with --engine ray of the cluster; 0 takes all
+    there are. Without a GPU, parts of the CPU, or with --engine ray processes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nlp_suite.cluster import ALONE, Cluster
 from nlp_suite.config import Config
 from nlp_suite.errors import UserError
 
@@ -36,31 +37,36 @@ class Devices:
         replicas: Copies of the network that share each batch.
         precision: The dtype policy.
         threads: Threads of one operation; 0 leaves it to TensorFlow.
+        cluster: The processes among which the replicas are.
     """
 
     names: tuple[str, ...]
     replicas: int
     precision: str
     threads: int
+    cluster: Cluster = ALONE
 
     def __str__(self) -> str:
         threads = f", {self.threads} threads" if self.threads else ""
         shared = f", batches shared by {self.replicas}" if self.replicas > 1 else ""
+        if self.cluster.size > 1:
+            shared += f" in {self.cluster.size} processes"
         return f"{', '.join(self.names)}: {self.precision}{threads}{shared}"
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Builds and trains what the block holds on these devices, in their precision."""
-        with _policy(self.precision), _strategy(self.replicas).scope():
+        with _policy(self.precision), _strategy(self.replicas, self.cluster).scope():
             yield
 
 
-def configure(config: Config, precision: str = "") -> Devices:
+def configure(config: Config, precision: str = "", cluster: Cluster = ALONE) -> Devices:
     """Finds the devices and sets them up; call it before anything is built.
 
     Args:
         config: `precision`, `threads` and `workers` as the user wants them.
         precision: What an interrupted run was trained in, which `auto` then means.
+        cluster: The processes that train together; each calls this.
 
     Returns:
         What the run will be trained on.
@@ -73,14 +79,17 @@ def configure(config: Config, precision: str = "") -> Devices:
     for gpu in gpus:
         if not tf.config.experimental.get_memory_growth(gpu):
             tf.config.experimental.set_memory_growth(gpu, True)
-    replicas = _replicas(config.workers, gpus)
+    own = _replicas(config.workers, gpus, cluster)
+    if cluster.size > 1:
+        tf.config.set_visible_devices(gpus[:own], "GPU")
     if config.precision != "auto":
         precision = config.precision
     return Devices(
-        names=tuple(_gpu_name(gpu) for gpu in gpus[:replicas]) or (cpu_name(),),
-        replicas=replicas,
-        precision=precision or best_precision(gpus),
+        names=tuple(_gpu_name(gpu) for gpu in gpus[:own]) or (cpu_name(),),
+        replicas=_strategy(own, cluster).num_replicas_in_sync,
+        precision=cluster.from_chief(lambda: precision or best_precision(gpus)),
         threads=config.threads,
+        cluster=cluster,
     )
 
 
@@ -136,6 +145,9 @@ def describe() -> Iterator[str]:
     yield f"Python {python}, TensorFlow {tf.__version__}, Keras {keras.__version__}"
     yield f"CPU: {cpu_name()}"
     yield f"GPU: {', '.join(_gpu_name(gpu) for gpu in gpus) or 'none found'}"
+    if "TF_CONFIG" in os.environ:
+        cluster = Cluster.from_environment()
+        yield f"TF_CONFIG: process {cluster.index + 1} of {cluster.size} that train together"
     yield f"cuDNN kernels for recurrent layers: {'used in training' if gpus else 'need a GPU'}"
     yield f"Precision picked by --precision auto: {best_precision(gpus)}"
     for precision, speed in speed_test().items():
@@ -163,8 +175,10 @@ def cpu_name() -> str:
 
 
 @cache
-def _strategy(replicas: int) -> tf.distribute.Strategy:
+def _strategy(replicas: int, cluster: Cluster) -> tf.distribute.Strategy:
     """Makes a strategy once: a second one would number its reductions like the first."""
+    if cluster.size > 1:
+        return cluster.strategy
     if replicas == 1:
         return tf.distribute.get_strategy()
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
@@ -193,12 +207,17 @@ def _set_threads(threads: int) -> None:
         ) from error
 
 
-def _replicas(workers: int, gpus: list[Any]) -> int:
-    """Counts the replicas; without a GPU they are logical devices on the CPU, to try things out."""
+def _replicas(workers: int, gpus: list[Any], cluster: Cluster) -> int:
+    """Counts the replicas here; without a GPU they are parts of the CPU, to try things out."""
     if gpus and workers > len(gpus):
         raise UserError(
             f"`workers` must be at most the number of GPUs, {len(gpus)}. "
             f"Received: workers={workers}."
+        )
+    if not gpus and workers > 1 and cluster.size > 1:
+        raise UserError(
+            "`workers` must be 0 or 1 for processes without a GPU that train together. "
+            f"Received: workers={workers}. Start more processes."
         )
     if not gpus and workers > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]

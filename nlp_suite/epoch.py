@@ -63,6 +63,7 @@ class Epoch(keras.callbacks.Callback):
         progress.step += 1
         progress.updates += 1
         self._check(float(self.logs["loss"]))
+        self.interrupts.share(loop.cluster)
         limit = 60 * loop.config.max_minutes
         if limit and loop.tick() >= limit:
             self.model.stop_training = True
@@ -83,7 +84,7 @@ class Epoch(keras.callbacks.Callback):
 
     def _is_time_to_save(self) -> bool:
         loop = self.loop
-        passed = time.monotonic() - loop.saved_at
+        passed = loop.clock - loop.saved_at
         return self.interrupts.came or passed >= 60 * loop.config.checkpoint_minutes
 
     def _speed(self) -> float:

@@ -15,3 +15,12 @@ class UserError(ValueError):
         ...
         nlp_suite.errors.UserError: `epochs` must be positive. Received: epochs=0. Pass --epochs 1.
     """
+
+
+class TryAgainError(UserError):
+    """What the user gave is right, and may work at another time: a process was in the way, or died.
+
+    Example:
+        >>> issubclass(TryAgainError, UserError)
+        True
+    """

@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from nlp_suite.cluster import Cluster
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -42,6 +44,10 @@ class Interrupts:
     def came(self) -> bool:
         """Whether a signal has come."""
         return bool(self._asked)
+
+    def share(self, cluster: Cluster) -> None:
+        """Takes a signal that came to any process as one that came to all; each must call it."""
+        self._asked = int(max(cluster.gather(self._asked)))
 
     def obey(self) -> None:
         """Ends the program if it has been asked to stop.

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 import nlp_suite
 from nlp_suite.config import Config, DecodingConfig, EvaluationConfig, TransferConfig
-from nlp_suite.errors import UserError
+from nlp_suite.errors import TryAgainError, UserError
 from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task
 from nlp_suite.text import Tokenizer, load_tokenizer, save_tokenizer
@@ -112,7 +112,7 @@ def only_here(run_dir: Path) -> Iterator[None]:
     """Keeps other processes from training in the same folder while the block runs.
 
     Raises:
-        UserError: When one does already.
+        TryAgainError: When one does already.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(run_dir, os.O_RDONLY)
@@ -122,7 +122,7 @@ def only_here(run_dir: Path) -> Iterator[None]:
             sweep(folder)
         yield
     except BlockingIOError as error:
-        raise UserError(
+        raise TryAgainError(
             f"`run-dir` must not be in use. Received: run_dir={run_dir}, where another process is "
             "training. Wait for it, or give another --run-dir."
         ) from error
@@ -155,7 +155,9 @@ def is_full_disk(error: Exception) -> bool:
     return os.strerror(errno.ENOSPC) in str(error)
 
 
-def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
+def open_run(
+    task: Task[Any], run_dir: Path, devices: dict[str, Any], *, is_chief: bool = True
+) -> None:
     """Begins a run in a folder, or goes on with the one that is there.
 
     Args:
@@ -163,6 +165,7 @@ def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
             run they are learned, unless it has some.
         run_dir: The run's folder; it need not exist.
         devices: What the run is trained on, for the record.
+        is_chief: Whether this process keeps the record; of several, one does.
 
     Raises:
         UserError: When the folder holds a run of another task or of other settings.
@@ -187,7 +190,8 @@ def open_run(task: Task[Any], run_dir: Path, devices: dict[str, Any]) -> None:
         },
         "devices": devices,
     }
-    replace_text(path, json.dumps(content, indent=1) + "\n")
+    if is_chief:
+        replace_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def learn_tokenizers(task: Task[Any]) -> None:

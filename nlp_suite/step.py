@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nlp_suite.cluster import MultiWorkerModel
 from nlp_suite.config import Config
 from nlp_suite.encoded import Array
 from nlp_suite.layers import rate_scales, thaw
@@ -21,7 +22,7 @@ TINY = 1e-9
 """Keeps a batch without a single real token from dividing by zero."""
 
 
-class Learner(keras.Model):
+class Learner(MultiWorkerModel):
     """A task's network with the step that trains it, for `fit` and `evaluate`.
 
     Four things are done otherwise than by Keras's own step. The gradient of an embedding is summed
@@ -113,7 +114,7 @@ class Learner(keras.Model):
     def forget(self) -> None:
         """Sets the carried state to zero, for the beginning of a stream."""
         for variable in self.carried:
-            for part in self._parts(variable):
+            for part in self._strategy.experimental_local_results(variable):
                 part.assign(tf.zeros_like(part))
 
     def state(self) -> dict[str, Array]:
@@ -124,8 +125,7 @@ class Learner(keras.Model):
         """
         state = {name: variable.numpy() for name, variable in self._variables().items()}
         for i, variable in enumerate(self.carried):
-            parts = [part.numpy() for part in self._parts(variable)]
-            state[f"carried/{i}"] = np.concatenate(parts)
+            state[f"carried/{i}"] = self._strategy.gather(variable, axis=0).numpy()
         return state
 
     def set_state(self, state: dict[str, Array]) -> None:
@@ -133,9 +133,7 @@ class Learner(keras.Model):
         for name, variable in self._variables().items():
             variable.assign(state[name])
         for i, variable in enumerate(self.carried):
-            parts = self._parts(variable)
-            for part, value in zip(parts, np.split(state[f"carried/{i}"], len(parts)), strict=True):
-                part.assign(value)
+            self._give_rows(variable, state[f"carried/{i}"])
         self._metrics_to_resume = [state[name] for name in state if name.startswith("metric/")]
 
     def reset_metrics(self) -> None:
@@ -144,13 +142,6 @@ class Learner(keras.Model):
         for variable, value in zip(self._metric_variables(), self._metrics_to_resume, strict=False):
             variable.assign(value)
         self._metrics_to_resume = []
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Builds nothing more.
-
-        Under a strategy, Keras would take the mean of a batch over the replicas to build with,
-        which fails where they have unequal parts of it (keras#20585).
-        """
 
     def _variables(self) -> dict[str, keras.Variable]:
         groups = {
@@ -161,10 +152,16 @@ class Learner(keras.Model):
         }
         return {f"{name}/{i}": v for name, group in groups.items() for i, v in enumerate(group)}
 
-    def _parts(self, variable: tf.Variable) -> tuple[tf.Variable, ...]:
-        """Gives what each replica here holds of a carried state: its own rows."""
-        parts: tuple[tf.Variable, ...] = self._strategy.experimental_local_results(variable)
-        return parts
+    def _give_rows(self, variable: tf.Variable, rows: Array) -> None:
+        """Gives each replica its own rows of a carried state."""
+        strategy = self._strategy
+        split = np.split(rows, strategy.num_replicas_in_sync)
+        own = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(split[context.replica_id_in_sync_group])
+        )
+        local = map(strategy.experimental_local_results, (variable, own))
+        for part, value in zip(*local, strict=True):
+            part.assign(value)
 
     def _metric_variables(self) -> list[keras.Variable]:
         return [variable for metric in self.metrics for variable in metric.variables]

@@ -30,14 +30,15 @@ class Tracker:
         task: The task with its settings: `mlflow` is the address of a server, `sqlite:///FILE`, or
             a folder, which gets a database and the artifacts; nothing is tracked where it is empty.
         run_dir: The run's folder, where the run's number in MLflow is kept.
+        is_chief: Whether this process tells MLflow; of several, one does.
 
     Raises:
         UserError: When MLflow is not installed, or cannot be reached.
     """
 
-    def __init__(self, task: Task[Any], run_dir: Path) -> None:
+    def __init__(self, task: Task[Any], run_dir: Path, *, is_chief: bool = True) -> None:
         self.run_dir = run_dir
-        self.address: str = task.config.mlflow
+        self.address: str = task.config.mlflow if is_chief else ""
         if not self.address:
             return
         client_class, self._error = _import_mlflow(self.address)

@@ -22,7 +22,8 @@ import tensorflow as tf
 from nlp_suite import devices
 from nlp_suite.averaging import EpochWeights
 from nlp_suite.batch_size import batch_size_of
-from nlp_suite.checkpoints import Checkpoint, latest_checkpoint, save_checkpoint
+from nlp_suite.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
+from nlp_suite.cluster import ALONE, Cluster
 from nlp_suite.encoded import Array
 from nlp_suite.epoch import Diverged, Epoch
 from nlp_suite.errors import UserError
@@ -49,11 +50,14 @@ from nlp_suite.task import Task
 from nlp_suite.tracking import Tracker
 from nlp_suite.transfer import build_network
 from nlp_suite.validation import sample_predictions, validate
-from nlp_suite.watching import Watch
+from nlp_suite.watching import Silence, Watch
 
 
 def train(
-    task: Task[Any], run_dir: Path, on_epoch: Callable[[Progress], None] = lambda _: None
+    task: Task[Any],
+    run_dir: Path,
+    on_epoch: Callable[[Progress], None] = lambda _: None,
+    cluster: Cluster = ALONE,
 ) -> Run:
     """Trains a task, or goes on with a run that was interrupted, or says that it has ended.
 
@@ -62,6 +66,7 @@ def train(
             the run began.
         run_dir: The run's folder.
         on_epoch: Called after each epoch; what it raises ends the training.
+        cluster: The processes that train together; each calls this, with the same task and folder.
 
     Returns:
         How it went.
@@ -70,21 +75,25 @@ def train(
         UserError: When the folder holds another run, the loss keeps diverging, a batch is too
             large for the memory, or the disk is full.
     """
-    with only_here(run_dir), on_a_disk_with_room(run_dir):
-        chosen = devices.configure(task.config, trained_precision(run_dir))
-        open_run(task, run_dir, dataclasses.asdict(chosen))
-        watch = Watch(run_dir)
-        checkpoint = latest_checkpoint(run_dir / "checkpoints")
+    lock = only_here(run_dir) if cluster.is_chief else nullcontext()
+    with cluster.together(), lock, on_a_disk_with_room(run_dir):
+        chosen = devices.configure(task.config, trained_precision(run_dir), cluster)
+        with cluster.chief_first():
+            open_run(task, run_dir, dataclasses.asdict(chosen), is_chief=cluster.is_chief)
+        watch = Watch(run_dir) if cluster.is_chief else Silence(run_dir)
+        checkpoint = newest_checkpoint(run_dir / "checkpoints", cluster)
         if checkpoint and _has_ended(task, run_dir, checkpoint):
             run = load_summary(run_dir)
         else:
-            (run_dir / SUMMARY).unlink(missing_ok=True)
+            if cluster.is_chief:
+                (run_dir / SUMMARY).unlink(missing_ok=True)
             watch.say(str(chosen))
             keras.utils.set_random_seed(task.config.seed)
             with chosen.scope():
-                run = Loop(task, run_dir, watch, on_epoch, checkpoint).run()
+                run = Loop(task, run_dir, watch, on_epoch, checkpoint, cluster).run()
         best = f"the best {task.monitor} is {run.best[f'val_{task.monitor}']:.4g}"
         watch.say(f"{run.ended}; {best}, after epoch {run.best_epoch:g}")
+        cluster.gather(0)  # a process that left before the others would seem to have died
         return run
 
 
@@ -97,6 +106,7 @@ class Loop:
         watch: Where to tell how it goes.
         on_epoch: Called after each epoch.
         checkpoint: Where to go on from; None for the beginning.
+        cluster: The processes that train together.
     """
 
     def __init__(
@@ -106,14 +116,17 @@ class Loop:
         watch: Watch,
         on_epoch: Callable[[Progress], None],
         checkpoint: Checkpoint | None,
+        cluster: Cluster,
     ) -> None:
         self.task = task
         self.config = task.config
         self.run_dir = run_dir
         self.watch = watch
         self.on_epoch = on_epoch
-        self.tracker = Tracker(task, run_dir)
-        splits = encode_splits(task, run_dir / "encoded")
+        self.cluster = cluster
+        self.tracker = Tracker(task, run_dir, is_chief=cluster.is_chief)
+        with cluster.chief_first():
+            splits = encode_splits(task, run_dir / "encoded")
         network = build_network(task, fresh=checkpoint is None)
         known = Progress(**checkpoint.state).batch_size if checkpoint else 0
         size = known or self._batch_size(network, splits)
@@ -125,7 +138,7 @@ class Loop:
         self.epoch_weights = EpochWeights(
             run_dir / "epochs", self.config, task.monitor, higher_is_better=task.higher_is_better
         )
-        self.clock = self.saved_at = time.monotonic()
+        self.clock = self.saved_at = self._now()
         if checkpoint is None:
             self.save(self.learner.state())
         else:
@@ -152,7 +165,7 @@ class Loop:
 
     def tick(self) -> float:
         """Adds the time since the last call to the progress, and gives the sum in seconds."""
-        now = time.monotonic()
+        now = self._now()
         self.progress.seconds += now - self.clock
         self.clock = now
         return self.progress.seconds
@@ -166,15 +179,16 @@ class Loop:
         if not all(math.isfinite(float(array.sum())) for array in state.values()):
             raise Diverged("a weight is not a number")
         self.tick()
-        save_checkpoint(
-            self.run_dir / "checkpoints",
-            self.progress.updates,
-            state,
-            dataclasses.asdict(self.progress),
-            attach=self.run_dir / WEIGHTS,
-            keep=self.config.keep_checkpoints,
-        )
-        self.saved_at = time.monotonic()
+        if self.cluster.is_chief:
+            save_checkpoint(
+                self.run_dir / "checkpoints",
+                self.progress.updates,
+                state,
+                dataclasses.asdict(self.progress),
+                attach=self.run_dir / WEIGHTS,
+                keep=self.config.keep_checkpoints,
+            )
+        self.saved_at = self._now()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Sets everything to what it was at a checkpoint.
@@ -190,8 +204,13 @@ class Loop:
                 "which differ. Give another --run-dir to begin anew."
             )
         self.learner.set_state(checkpoint.arrays)
-        checkpoint.detach(self.run_dir / WEIGHTS)
-        self.progress, self.clock = progress, time.monotonic()
+        if self.cluster.is_chief:
+            checkpoint.detach(self.run_dir / WEIGHTS)
+        self.progress, self.clock = progress, self._now()
+
+    def _now(self) -> float:
+        """Reads the chief's clock, for what the time decides must be the same for all processes."""
+        return self.cluster.gather(time.monotonic())[0]
 
     def _epoch(self) -> None:
         """Trains an epoch, or the rest of one, and looks at how good the network is by then."""
@@ -217,13 +236,15 @@ class Loop:
         state = self.learner.state()
         average = self.learner.average
         with average.applied() if average else nullcontext():
-            metrics |= validate(self.learner, self.feeds.validation, progress)
+            metrics |= validate(self.learner, self.feeds.validation, progress, self.cluster)
             self._take(metrics[f"val_{self.task.monitor}"], metrics["val_loss"], passed)
-            samples = sample_predictions(self.learner)
-            self.epoch_weights.keep(self.learner.network, passed)
+            samples = self.cluster.from_chief(lambda: sample_predictions(self.learner))
+            if self.cluster.is_chief:
+                self.epoch_weights.keep(self.learner.network, passed)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
-        self.epoch_weights.prune(progress.history)
+        if self.cluster.is_chief:
+            self.epoch_weights.prune(progress.history)
         self.watch.epoch(progress, self.config.epochs, self.task.monitor, samples)
         self.save(state)
         self.tracker.epoch(progress)
@@ -233,16 +254,20 @@ class Loop:
         """Keeps the weights if they are the best so far, and else loses some patience."""
         progress, config = self.progress, self.config
         if progress.take_score(score, loss, epoch, higher_is_better=self.task.higher_is_better):
-            save_weights(self.learner.network, self.run_dir / WEIGHTS)
+            self._keep_weights()
         elif progress.bad_epochs % config.plateau_patience == 0:
             if config.schedule == "plateau":
                 progress.rate_factor /= 2
             if self.learner.average:
                 self.learner.average.start()
 
+    def _keep_weights(self) -> None:
+        if self.cluster.is_chief:
+            save_weights(self.learner.network, self.run_dir / WEIGHTS)
+
     def _go_back(self, reason: str) -> None:
         """Returns to the last good checkpoint with half the rate."""
-        checkpoint = latest_checkpoint(self.run_dir / "checkpoints")
+        checkpoint = newest_checkpoint(self.run_dir / "checkpoints", self.cluster)
         if checkpoint is None or checkpoint.state["setbacks"] >= self.config.retries:
             raise UserError(
                 f"`learning_rate` must suit the data: {reason}, at {self.rate():.2g} still. "
@@ -279,7 +304,7 @@ class Loop:
         if len(epochs) < 2:
             return [], {}
         self.epoch_weights.average(self.learner.network, epochs)
-        metrics = validate(self.learner, self.feeds.validation, progress)
+        metrics = validate(self.learner, self.feeds.validation, progress, self.cluster)
         score = metrics[f"val_{monitor}"]
         is_better = progress.is_best(
             score, metrics["val_loss"], higher_is_better=self.task.higher_is_better
@@ -291,7 +316,7 @@ class Loop:
         )
         if not is_better:
             return [], {}
-        save_weights(self.learner.network, self.run_dir / WEIGHTS)
+        self._keep_weights()
         return epochs, metrics
 
     def _finish(self, averaged: list[float], metrics: dict[str, float]) -> Run:
@@ -308,15 +333,22 @@ class Loop:
             best=metrics or {n: value for n, value in best.items() if n.startswith("val_")},
             averaged=tuple(averaged),
         )
-        learning_curves(run_dir / "history.csv", self.task.monitor, run_dir / "learning_curves.png")
-        save_summary(run)
+        if self.cluster.is_chief:
+            plot = run_dir / "learning_curves.png"
+            learning_curves(run_dir / "history.csv", self.task.monitor, plot)
+            save_summary(run)
+            shutil.rmtree(run_dir / "encoded", ignore_errors=True)
         self.tracker.epoch(progress)
         self.tracker.end()
-        shutil.rmtree(run_dir / "encoded", ignore_errors=True)
         return run
 
     def _batch_size(self, network: keras.Model, splits: Splits) -> int:
         """Gives the batch size that was set, or finds one out and tells it."""
+        if self.config.batch_size == "auto" and self.cluster.size > 1:
+            raise UserError(
+                "`batch_size` must be a number where several processes train together. "
+                "Received: batch_size=auto. Find it on one machine first."
+            )
         size = batch_size_of(self.task, network, splits)
         if self.config.batch_size == "auto":
             self.watch.say(f"--batch-size auto: {size} examples")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from nlp_suite.cluster import Cluster
 from nlp_suite.datasets import Examples
 from nlp_suite.feed import Feed
 from nlp_suite.progress import Progress
@@ -19,16 +20,19 @@ SHOWN = 3
 """Examples shown with their predictions."""
 
 
-def validate(learner: Learner, feed: Feed, progress: Progress) -> dict[str, float]:
+def validate(
+    learner: Learner, feed: Feed, progress: Progress, cluster: Cluster
+) -> dict[str, float]:
     """Measures the validation split.
 
     The task's score is taken on a sample and only when its monitor is not among the metrics that
-    come with the loss.
+    come with the loss. The chief takes it alone.
 
     Args:
         learner: The network with the loss and the metrics.
         feed: Batches of the validation split.
         progress: Holds the size of the sample; it is set at the first call.
+        cluster: The processes that train together.
 
     Returns:
         Metrics by name, each with `val_` before it.
@@ -37,10 +41,7 @@ def validate(learner: Learner, feed: Feed, progress: Progress) -> dict[str, floa
     learner.forget()
     measured = learner.evaluate(feed.dataset(0), return_dict=True, verbose=0)
     if task.monitor not in measured:
-        examples = task.examples("validation")
-        if not progress.sample:
-            progress.sample = sample_size(learner, examples)
-        measured |= _score(learner, examples, progress.sample)
+        measured |= cluster.from_chief(lambda: _score_sample(learner, progress))
     return {f"val_{name}": float(value) for name, value in measured.items()}
 
 
@@ -75,6 +76,13 @@ def sample_size(learner: Learner, examples: Examples) -> int:
     if affordable >= len(examples):
         return len(examples)
     return max(PILOT, 2 ** (int(affordable).bit_length() - 1))
+
+
+def _score_sample(learner: Learner, progress: Progress) -> dict[str, float]:
+    examples = learner.task.examples("validation")
+    if not progress.sample:
+        progress.sample = sample_size(learner, examples)
+    return _score(learner, examples, progress.sample)
 
 
 def _readable(values: Mapping[str, Any]) -> str:

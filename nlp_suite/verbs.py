@@ -29,9 +29,23 @@ from nlp_suite.sizing import SIZED, choose_sizes, describe
 if TYPE_CHECKING:
     import keras
 
+    from nlp_suite.runs import Run
     from nlp_suite.task import Task
 
 
+ENGINE = Argument(
+    "engine",
+    Literal["local", "ray"],
+    "local",
+    "local trains in this process, together with those that TF_CONFIG names, if it is set; ray "
+    "starts processes on a Ray cluster, and starts them again when one dies.",
+)
+ADDRESS = Argument(
+    "address",
+    str,
+    "local",
+    "Of the Ray cluster: auto on one of its nodes; local starts one on this machine alone.",
+)
 ENSEMBLE = Argument(
     "ensemble",
     list[str],
@@ -164,20 +178,34 @@ class Application:
 
 def train(app: Application, command: str, argv: Sequence[str]) -> None:
     """Trains a model, or continues a run that is not finished; prints how it went as JSON."""
-    flags = [app.run_dir, *app.training_flags]
+    flags = [app.run_dir, ENGINE, ADDRESS, *app.training_flags]
     values = parse_arguments(
         command, train.__doc__, flags, argv, config_file=True, recipes=app.recipes
     )
-    run_dir = values.pop("run_dir")
+    run_dir, engine, address = (values.pop(name) for name in ("run_dir", "engine", "address"))
     task = app.task(values)
     task.examples("train")  # checks every row before anything long begins
     for note in task.dataset.notes:
         print(note, file=sys.stderr)
+    run = _train_on_ray(task, run_dir, address) if engine == "ray" else _train_here(task, run_dir)
+    if run:
+        print(json.dumps(asdict(run), default=str))
 
+
+def _train_here(task: Task[Any], run_dir: Path) -> Run | None:
+    """Trains in this process; of several that train together, only the chief tells how it went."""
+    from nlp_suite.cluster import Cluster
     from nlp_suite.training import train as train_task
 
-    run = train_task(task, run_dir)
-    print(json.dumps(asdict(run), default=str))
+    cluster = Cluster.from_environment()
+    run = train_task(task, run_dir, cluster=cluster)
+    return run if cluster.is_chief else None
+
+
+def _train_on_ray(task: Task[Any], run_dir: Path, address: str) -> Run:
+    from nlp_suite.ray_engine import train_on_ray
+
+    return train_on_ray(type(task), task.config, run_dir, address)
 
 
 def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:

@@ -109,6 +109,21 @@ class Watch:
                 tf.summary.scalar(name, value, step)
 
 
+class Silence(Watch):
+    """Shows and keeps nothing: what is told of a run with many processes, the chief tells."""
+
+    def say(self, line: str) -> None:
+        """Says nothing."""
+
+    def step(
+        self, progress: Progress, loss: float, speed: float, padding: float, left: float
+    ) -> None:
+        """Shows nothing."""
+
+    def epoch(self, progress: Progress, epochs: int, monitor: str, samples: str) -> None:
+        """Writes nothing."""
+
+
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows as comma-separated values under a header of all their names.
 

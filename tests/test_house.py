@@ -23,9 +23,9 @@ ROOMS = (
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots",
     "signatures task generation ensembles",
-    "devices",
+    "cluster devices",
     "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
-    "rate_finder runs search step tracking transfer validation watching",
+    "rate_finder ray_engine runs search step tracking transfer validation watching",
     "model_card export conversion serving",
     "arguments console evaluation sizing verbs cli standalone demo",
 )
@@ -43,6 +43,7 @@ SLOW = {
     "rich",
     "optuna",
     "mlflow",
+    "ray",
 }
 """Packages that take long to import."""
 
@@ -126,7 +127,16 @@ def test_layers_and_models_run_under_every_keras_backend(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TASK_FILES], ids=name_of)
 def test_large_packages_are_imported_where_they_are_used(path: Path) -> None:
-    late = {"tensorflow_datasets", "sklearn", "matplotlib", "nltk", "rich", "optuna", "mlflow"}
+    late = {
+        "tensorflow_datasets",
+        "sklearn",
+        "matplotlib",
+        "nltk",
+        "rich",
+        "optuna",
+        "mlflow",
+        "ray",
+    }
     assert packages(path, at_import=True) & late == set()
 
 
