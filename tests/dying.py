@@ -35,4 +35,4 @@ def die_once(mark: Path) -> None:
         os.kill(os.getppid() if is_node else os.getpid(), signal.SIGKILL)
 
 
-living_rate, Loop.rate = Loop.rate, rate  # type: ignore[method-assign]
+living_rate, Loop.rate = Loop.rate, rate  # type: ignore[assignment, method-assign]
