@@ -30,7 +30,7 @@ def main() -> None:
         options = {name: tf.constant(value) for name, value in request["options"].items()}
         try:
             outputs = signatures[request["signature"]](**inputs, **options)
-            answer = {"outputs": {name: readable(v) for name, v in outputs.items()}}
+            answer: Any = {"outputs": {name: readable(v) for name, v in outputs.items()}}
         except tf.errors.InvalidArgumentError as error:
             answer = {"refused": str(error)}
         print(json.dumps({**answer, "grown": peak() - before}), flush=True)

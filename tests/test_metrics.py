@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from nltk.corpus.reader import CorpusReader, WordNetCorpusReader
+from nltk.corpus.util import LazyCorpusLoader
 
 from nlp_suite.metrics import (
     bleu_of,
@@ -203,6 +206,36 @@ def test_meteor_is_measured_where_wordnet_is(monkeypatch: pytest.MonkeyPatch) ->
     # All three words right in one chunk: 1 - 0.5 x (1 / 3) ** 3.
     measured = captioning(["a red cat"], [["A red cat."]])
     assert measured["meteor"] == pytest.approx(1 - 0.5 / 27)
+
+
+def write_wordnet(folder: Path, synonyms: list[str]) -> None:
+    """Writes a WordNet of one noun with several names, in the files in which NLTK looks for it."""
+    folder.mkdir(parents=True)
+    parts = ("noun", "verb", "adj", "adv")
+    names = [name for part in parts for name in (f"index.{part}", f"data.{part}", f"{part}.exc")]
+    for name in (*names, "cntlist.rev", "index.sense", "README", "LICENSE"):
+        (folder / name).touch()
+    (folder / "lexnames").write_text("00\tnoun.Tops\t1\n")
+    lemmas = " ".join(f"{word} 0" for word in synonyms)
+    (folder / "data.noun").write_text(f"00000000 00 n {len(synonyms):02x} {lemmas} 000 | a pet\n")
+    (folder / "index.noun").write_text("".join(f"{w} n 1 0 1 0 00000000\n" for w in synonyms))
+
+
+@pytest.mark.usefixtures("fresh_wordnet")
+def test_meteor_knows_synonyms_from_wordnets_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wordnet(tmp_path / "corpora" / "wordnet", ["cat", "kitten"])
+    monkeypatch.setattr("nltk.data.path", [str(tmp_path)])
+    fresh = LazyCorpusLoader(
+        "wordnet", WordNetCorpusReader, LazyCorpusLoader("omw-1.4", CorpusReader, ".*")
+    )
+    monkeypatch.setattr("nltk.corpus.wordnet", fresh)
+    assert captioning(["a red kitten"], [["A red cat."]])["meteor"] == pytest.approx(1 - 0.5 / 27)
+    # Two of three words in one chunk: F = 2 / 3, less 0.5 x (1 / 2) ** 3 of it.
+    assert captioning(["a red dog"], [["A red cat."]])["meteor"] == pytest.approx(0.625)
+    for file in fresh._data_file_map.values():  # NLTK leaves them open
+        file.close()
 
 
 @pytest.mark.usefixtures("fresh_wordnet")
