@@ -59,6 +59,10 @@ quality: setup ## Train every task and its peers, and write benchmarks/quality.m
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[torch]'
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
+.PHONY: kills
+kills: setup ## Kill training runs at random moments, compare them, and write benchmarks/kills.md (10 minutes)
+	@$(BIN)/python -m benchmarks.kills $(ARGS)
+
 .PHONY: serve
 serve: setup ## Serve the exported models over HTTP
 	@$(BIN)/nlp-suite serve saved_models $(ARGS)
