@@ -206,24 +206,20 @@ def learn_tokenizers(task: Task[Any]) -> None:
     if task.tokenizers:
         return
     origin = origin_of(task.config)
+    if origin and not (origin / WEIGHTS).exists():
+        raise UserError(
+            f"`init_from` must be the folder of a trained run. Received: init_from={origin}, which "
+            f"has no {WEIGHTS}. Train it first."
+        )
     inherited = load_tokenizers(origin) if origin else {}
     learned = task.learn_tokenizers(task.examples("train"))
     task.tokenizers = {name: inherited.get(name, learned[name]) for name in learned}
 
 
 def origin_of(config: Config) -> Path | None:
-    """Gives the folder of the run that a new one starts from, if its settings name one.
-
-    Raises:
-        UserError: When that folder holds no trained run.
-    """
+    """Gives the folder of the run that a new one starts from, if its settings name one."""
     if not isinstance(config, TransferConfig) or config.init_from == "none":
         return None
-    if not (Path(config.init_from) / WEIGHTS).exists():
-        raise UserError(
-            "`init_from` must be the folder of a trained run. Received: init_from="
-            f"{config.init_from}, which has no {WEIGHTS}. Train it first."
-        )
     return Path(config.init_from)
 
 

@@ -181,6 +181,15 @@ def test_a_folder_without_weights_starts_nothing(
         sentiment(init_from=str(tmp_path))
 
 
+def test_a_run_goes_on_without_the_run_that_it_started_from(
+    sentiment: Callable[..., Sentiment], tmp_path: Path
+) -> None:
+    task = sentiment(frozen_epochs=-1)
+    task.config = replace(task.config, init_from=str(tmp_path / "removed"))
+    network = build_network(task, fresh=False)
+    assert not any(part.trainable_weights for part in task.parts(network).values())
+
+
 def test_pretrained_vectors_beside_a_language_model_are_refused() -> None:
     with pytest.raises(UserError, match="Pass --embeddings none"):
         replace(SentimentConfig(), init_from="anywhere")
