@@ -52,7 +52,7 @@ bench: setup ## Measure speed beside stock Keras and PyTorch, and write benchmar
 
 .PHONY: bench-quick
 bench-quick: ARGS += --quick
-bench-quick: bench ## The same in five minutes; nothing is written
+bench-quick: bench ## The main part of it in five minutes; nothing is written
 
 .PHONY: quality
 quality: setup ## Train every task and its peers, and write benchmarks/quality.md (hours)

@@ -22,19 +22,24 @@ from nlp_suite.files import replace_text
 
 FOLDER = Path(__file__).parents[1]
 SECTIONS = ("training", "decoding", "answers", "sizes", "rows")
+QUICK_SECTIONS = ("training", "decoding", "rows")
 
 
 def main() -> None:
     """Measures, prints the report, and keeps that of a full measurement."""
-    parser = argparse.ArgumentParser(description=(benchmarks.speed.__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed",
+        description=(benchmarks.speed.__doc__ or "").split("\n")[0],
+    )
     parser.add_argument(
-        "--quick", action="store_true", help="fewer and shorter rounds; nothing is written"
+        "--quick", action="store_true", help="fewer sections and rounds; nothing is written"
     )
     parser.add_argument("--only", choices=SECTIONS, help="one section; nothing is written")
     parser.add_argument("--task", choices=TASKS, help="train one task; nothing is written")
     arguments = parser.parse_args()
     effort = QUICK if arguments.quick else FULL
-    sections = (arguments.only,) if arguments.only else SECTIONS
+    usual = QUICK_SECTIONS if arguments.quick else SECTIONS
+    sections = (arguments.only,) if arguments.only else usual
     tasks = (arguments.task,) if arguments.task else TASKS
     results = measure(effort, sections, tasks)
     print(results.markdown())
