@@ -41,13 +41,20 @@ from nlp_suite.devices import cpu_name
 from nlp_suite.runs import WEIGHTS
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-COMMON = (
-    "--epochs 4 --patience 2 --batch-size 16 --units 32 --embedding-units 32 --dropout 0.2 "
-    "--ema 0.9 --vocabulary-size 400 --checkpoint-minutes 0.01"
-).split()
+COMMON = {
+    "epochs": 4,
+    "patience": 2,
+    "batch-size": 16,
+    "units": 32,
+    "embedding-units": 32,
+    "dropout": 0.2,
+    "ema": 0.9,
+    "vocabulary-size": 400,
+    "checkpoint-minutes": 0.01,
+}
 TASKS = {
     "sentiment": (400, ["--embeddings", "none"]),
-    "translation": (300, ["--max-length", "20", "--score-seconds", "100"]),
+    "translation": (300, ["--decode", "greedy", "--max-length", "20", "--score-seconds", "100"]),
     "language_modeling": (400, ["--bptt", "20", "--random-bptt"]),
 }
 """How many training examples a task's run has, and the flags of its own."""
@@ -140,7 +147,8 @@ class Campaign:
         """Trains, or goes on, in a process of its own that first runs a line of Python."""
         program = f"{first}\nfrom nlp_suite.cli import main\nmain('tasks.{self.task}')"
         flags = ["--run-dir", str(run_dir), "--data", str(self.data), "--precision", self.precision]
-        command = [sys.executable, "-c", program, "train", *flags, *COMMON, *TASKS[self.task][1]]
+        flags += [f"--{name}={value}" for name, value in COMMON.items()]
+        command = [sys.executable, "-c", program, "train", *flags, *TASKS[self.task][1]]
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
