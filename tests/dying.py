@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 from tiny import TinyClassifier
@@ -33,6 +34,7 @@ def die_once(mark: Path) -> None:
         mark.touch()
         is_node = mark.name.startswith("node")
         os.kill(os.getppid() if is_node else os.getpid(), signal.SIGKILL)
+        threading.Event().wait()  # until the death of the node reaches this process
 
 
 living_rate, Loop.rate = Loop.rate, rate  # type: ignore[assignment, method-assign]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Command
 from groups import run_together
 from test_training import assert_same_run, final_state, history
 from tiny import TinyClassifier, TinyConfig, TinyLanguageModel
@@ -84,6 +85,13 @@ def test_a_tf_config_that_cannot_be_used_is_refused(
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="`TF_CONFIG` must be like"):
         Cluster.from_environment()
+
+
+def test_an_address_needs_ray(
+    toy: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toy("train", "--run-dir", tmp_path, "--address", "auto") == 2
+    assert "`address` needs --engine ray. Received: address=auto." in capsys.readouterr().err
 
 
 @pytest.mark.slow
