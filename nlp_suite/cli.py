@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from nlp_suite.application import Application
 from nlp_suite.arguments import Argument, closest, parse_arguments
 from nlp_suite.console import (
     INPUT,
@@ -21,7 +22,7 @@ from nlp_suite.console import (
     raw_examples,
 )
 from nlp_suite.errors import UserError
-from nlp_suite.verbs import TASK_VERBS, Application
+from nlp_suite.verbs import TASK_VERBS
 
 Verb = Callable[..., None]
 """Runs a command, given as it was typed, with the arguments that follow it; a task's verb is first

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nlp_suite.application import Application
-from nlp_suite.arguments import Argument, parse_arguments
+from nlp_suite.arguments import Argument, config_arguments, parse_arguments
 from nlp_suite.console import (
     INPUT,
     batch_size,

@@ -18,9 +18,9 @@ from benchmarks.quality.curve import write as write_curve
 from benchmarks.quality.jobs import Job, run_all
 from benchmarks.quality.results import render, save, systems
 from benchmarks.quality.tables import cell, difference, mean_and_spread
+from nlp_suite.application import Application
 from nlp_suite.arguments import config_arguments, parse_arguments
 from nlp_suite.errors import UserError
-from nlp_suite.verbs import Application
 
 TOY = Comparison(
     "toy en-de",

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from nlp_suite.application import Application
 from nlp_suite.cli import main
 from nlp_suite.sizing import SIZED, Amount, choose_sizes, measure, sizes_for
-from nlp_suite.verbs import Application
 from tasks.sentiment.config import SentimentConfig
 from tasks.translation.config import TranslationConfig
 
