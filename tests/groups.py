@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PATIENCE = 180
+PATIENCE = 400
 """Seconds until processes that wait for each other are given up."""
 
 
