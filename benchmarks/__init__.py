@@ -1,1 +1,1 @@
-"""What the project is measured by: speed beside stock Keras and PyTorch, quality beside its peers."""
+"""What the project is measured by: speed beside stock Keras and PyTorch, quality beside peers."""

@@ -183,25 +183,20 @@ class Learner(MultiWorkerModel):
         """Gives the mean loss of some rows, its weight, and its gradients, scaled and dense."""
         with tf.GradientTape() as tape:
             logits = self._logits(inputs, rows, training=True)
-            losses, weights = self.task.loss(logits, targets)
+            smoothing = self.config.label_smoothing
+            losses, weights = self.task.loss(logits, targets, smoothing)
             weight = tf.maximum(tf.reduce_sum(weights), TINY)
-            loss = tf.reduce_sum(losses * weights) / weight
-            objective = self._smooth(loss, logits, weights / weight) + sum(self.network.losses)
+            objective = tf.reduce_sum(losses * weights) / weight + sum(self.network.losses)
             objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(
             objective,
             [variable.value for variable in self.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        # What is told is the loss without smoothing, comparable with that of other data.
+        plain = self.task.loss(logits, targets)[0] if smoothing else losses
+        loss = tf.reduce_sum(plain * weights) / weight
         return loss, weight, [tf.convert_to_tensor(gradient) for gradient in gradients]
-
-    def _smooth(self, loss: Any, logits: Any, weights: Any) -> Any:
-        """Mixes in the loss against all classes alike (Szegedy et al. 2016, arXiv:1512.00567)."""
-        share = self.config.label_smoothing
-        if not share:
-            return loss
-        uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
-        return (1 - share) * loss + share * tf.reduce_sum(uniform * weights)
 
     def _accumulate(self, inputs: Tensors, targets: Tensors) -> tuple[Any, Any, list[Any]]:
         """Does `_gradients` for one micro-batch after the other, to save memory."""

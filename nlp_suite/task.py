@@ -21,6 +21,7 @@ import tensorflow as tf
 from nlp_suite.config import Config
 from nlp_suite.datasets import Dataset, Example, Examples
 from nlp_suite.errors import UserError
+from nlp_suite.losses import cross_entropy
 from nlp_suite.metrics import Statistics
 from nlp_suite.portable import Reader
 from nlp_suite.signatures import Portable, Signature, readable, single
@@ -140,17 +141,18 @@ class Task(ABC, Generic[ConfigT]):
         del model
         return {}
 
-    def loss(self, logits: Any, targets: Any) -> tuple[Any, Any]:
+    def loss(self, logits: Any, targets: Any, smoothing: float = 0.0) -> tuple[Any, Any]:
         """Measures the surprise at each target: cross entropy, with padding weighing nothing.
 
         Args:
             logits: `float32 [batch, (time,) classes]`.
             targets: `int32 [batch(, time)]`, PAD where a sequence has ended.
+            smoothing: Share of a target's probability that training gives to all classes alike.
 
         Returns:
             Losses in nats and their weights, both `float32 [batch(, time)]`.
         """
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        losses = cross_entropy(logits, targets, smoothing)
         is_sequence = targets.shape.rank == 2
         weights = tf.cast(targets != PAD, tf.float32) if is_sequence else tf.ones_like(losses)
         return losses, weights

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "nlp_suite").rglob("*.py"))
+CPU_RECURRENCE = ROOT / "nlp_suite" / "layers" / "cpu_recurrence.py"
 TASK_FILES = sorted((ROOT / "tasks").rglob("*.py"))
 TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
@@ -21,7 +22,7 @@ ROOMS = (
     "errors files config formats specials portable",
     "text images image_header efficientnet datasets",
     "layers efficientnet",
-    "seq2seq decoding metrics baselines plots",
+    "seq2seq decoding metrics baselines plots losses",
     "signatures task generation ensembles",
     "cluster devices",
     "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
@@ -115,7 +116,7 @@ def test_a_task_imports_no_other_task(path: Path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *(ROOT / "nlp_suite" / "layers").rglob("*.py"),
+        *sorted({*(ROOT / "nlp_suite" / "layers").rglob("*.py")} - {CPU_RECURRENCE}),
         ROOT / "nlp_suite" / "seq2seq.py",
         *ROOT.glob("tasks/*/model.py"),
     ],
@@ -123,6 +124,11 @@ def test_a_task_imports_no_other_task(path: Path) -> None:
 )
 def test_layers_and_models_run_under_every_keras_backend(path: Path) -> None:
     assert "tensorflow" not in packages(path)
+
+
+def test_the_layers_for_tensorflow_are_imported_where_they_are_used() -> None:
+    for path in (ROOT / "nlp_suite" / "layers").glob("*.py"):
+        assert "nlp_suite.layers.cpu_recurrence" not in imports(path, at_import=True)
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TASK_FILES], ids=name_of)

@@ -254,6 +254,7 @@ def _fused_kernels(stack: RNNStack, monkeypatch: pytest.MonkeyPatch) -> int:
         pytest.skip("the graphs are TensorFlow's")
     backend = sys.modules["keras.src.backend.tensorflow.rnn"]
     monkeypatch.setattr(backend, "_is_gpu_available", lambda: True)
+    monkeypatch.setattr("nlp_suite.layers.cpu_recurrence.is_faster", lambda: False)
     stack.build((None, None, 3))
 
     @tf.function(

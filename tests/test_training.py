@@ -185,9 +185,9 @@ def test_windows_of_many_lengths_take_one_traced_step(tmp_path: Path) -> None:
     traces = []
 
     class Counting(TinyLanguageModel):
-        def loss(self, logits: Any, targets: Any) -> Any:
+        def loss(self, logits: Any, targets: Any, *options: Any) -> Any:
             traces.append(targets.shape)
-            return super().loss(logits, targets)
+            return super().loss(logits, targets, *options)
 
     train(Counting(replace(QUICK, epochs=3, bptt=12, random_bptt=True, batch_size=2)), tmp_path)
     assert [shape.as_list() for shape in traces] == [[None, None]] * 2  # training and validation
@@ -281,8 +281,8 @@ def test_a_diverging_run_goes_back_at_half_the_rate_and_then_gives_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Exploding(TinyClassifier):
-        def loss(self, logits: Any, targets: Any) -> Any:
-            losses, weights = super().loss(logits, targets)
+        def loss(self, logits: Any, targets: Any, *options: Any) -> Any:
+            losses, weights = super().loss(logits, targets, *options)
             explodes = tf.reduce_any(tf.abs(logits) > 0.5)
             return losses * tf.where(explodes, np.nan, 1.0), weights
 
@@ -360,8 +360,8 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path)
 
 def test_sigterm_saves_the_step_that_was_done(tmp_path: Path) -> None:
     class Terminating(TinyClassifier):
-        def loss(self, logits: Any, targets: Any) -> Any:
-            losses, weights = super().loss(logits, targets)
+        def loss(self, logits: Any, targets: Any, *options: Any) -> Any:
+            losses, weights = super().loss(logits, targets, *options)
             tf.py_function(lambda: signal.raise_signal(signal.SIGTERM), [], [])
             return losses, weights
 

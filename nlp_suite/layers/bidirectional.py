@@ -36,8 +36,8 @@ class BidirectionalRNN(MaskedLayer):
                 "Try --merge concat."
             )
         self.merge = merge
-        self.forward = rnn(cell, units, **kwargs)
-        self.backward = rnn(cell, units, go_backwards=True, **kwargs)
+        self.forward = rnn(cell, units, parts=1, **kwargs)
+        self.backward = rnn(cell, units, go_backwards=True, parts=1, **kwargs)
 
     def build(self, sequences_shape: tuple[int | None, ...]) -> None:
         """Builds both directions."""

@@ -14,11 +14,76 @@ from nlp_suite.layers.base import MaskedLayer, build_once
 from nlp_suite.layers.cells import LAYER_NORM_CELLS
 from nlp_suite.layers.regularizers import check_share
 
-CELLS = {
-    "simple": keras.layers.SimpleRNN,
-    "gru": keras.layers.GRU,
-    "lstm": keras.layers.LSTM,
-}
+PARTS = 2
+"""Parts of a batch that a layer reads side by side in training, for two cores are all that can be
+taken for granted."""
+
+
+class FastOnCPU:
+    """Lets a recurrent layer of Keras read by `cpu_recurrence` where that is faster.
+
+    Attributes:
+        kind: The cell's name there.
+        use_cudnn: False keeps the layer on Keras's own loop, whatever else there is.
+        parts: Parts of the batch that are read side by side in training.
+    """
+
+    kind: str
+    use_cudnn: bool | str = "auto"
+    parts = PARTS
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        """Computes last output, outputs and final state, as Keras's method of this name does."""
+        if not self.use_cudnn or not _on_tensorflow_cpu():
+            return super().inner_loop(sequences, initial_state, mask, training)  # type: ignore[misc]
+        from nlp_suite.layers import cpu_recurrence
+
+        cell = self.cell  # type: ignore[attr-defined]
+        outputs, state = cpu_recurrence.read(
+            self.kind,
+            sequences,
+            initial_state,
+            mask,
+            (cell.kernel, cell.recurrent_kernel, cell.bias),
+            backwards=self.go_backwards,  # type: ignore[attr-defined]
+            parts=self.parts if training else 1,
+        )
+        return state[0], outputs, list(state)
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class SimpleRNN(FastOnCPU, keras.layers.SimpleRNN):
+    """Keras's layer, faster on a CPU."""
+
+    kind = "simple"
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class GRU(FastOnCPU, keras.layers.GRU):
+    """Keras's layer, faster on a CPU."""
+
+    kind = "gru"
+
+
+@keras.saving.register_keras_serializable(package="nlp_suite")
+class LSTM(FastOnCPU, keras.layers.LSTM):
+    """Keras's layer, faster on a CPU."""
+
+    kind = "lstm"
+
+
+CELLS = {"simple": SimpleRNN, "gru": GRU, "lstm": LSTM}
+
+
+def _on_tensorflow_cpu() -> bool:
+    """Asks for what `cpu_recurrence` is made for; elsewhere its import would fail or be slow."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    from nlp_suite.layers import cpu_recurrence
+
+    return cpu_recurrence.is_faster()
 
 
 def rnn(
@@ -28,13 +93,16 @@ def rnn(
     layer_norm: bool = False,
     weight_drop: float = 0.0,
     go_backwards: bool = False,
+    parts: int = PARTS,
     **kwargs: Any,
 ) -> keras.layers.Layer:
     """Makes a recurrent layer that returns every output and its final state.
 
     LSTM and GRU run as one fused cuDNN kernel on a GPU, also with weight drop. Layer normalisation
     and the simple cell leave the fused kernel: a normalised recurrence is not in cuDNN's
-    repertoire, and Keras offers no fused path for the simple cell.
+    repertoire, and Keras offers no fused path for the simple cell. On a CPU, under TensorFlow, all
+    but the normalised ones run by `cpu_recurrence`. Sequences are right-padded; outputs at padding
+    have no meaning.
 
     Args:
         cell: simple (Elman 1990), gru (Cho et al. 2014, https://arxiv.org/abs/1406.1078) or lstm
@@ -43,6 +111,8 @@ def rnn(
         layer_norm: Normalise inside the cell (Ba et al. 2016, https://arxiv.org/abs/1607.06450).
         weight_drop: Share of recurrent weights dropped while training; see `WeightDrop`.
         go_backwards: Read the last time step first. The outputs come in the order of reading.
+        parts: Parts of a batch that a CPU reads side by side in training; 1 for a layer that is
+            read beside another one.
         **kwargs: Arguments of every Keras layer, such as `name` and `dtype`.
 
     Returns:
@@ -67,6 +137,7 @@ def rnn(
         layer = keras.layers.RNN(step, **options, **kwargs)
     else:
         layer = CELLS[cell](units, **options, **kwargs)
+        layer.parts = parts
     return WeightDrop(layer, weight_drop, dtype=layer.dtype_policy) if weight_drop else layer
 
 
