@@ -15,7 +15,6 @@ The one file of the layers that is written for TensorFlow. What it does that Ker
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -158,15 +157,12 @@ def read(
     wide = tf.float32 if inputs.dtype.size < tf.float32.size else inputs.dtype
     by_time = tf.transpose(inputs, [1, 0, 2])
     projected = tf.cast(_product(by_time, kernel), wide) + tf.cast(input_bias, wide)
+    wide_bias = tuple(tf.cast(part, wide) for part in recurrent_bias)
     every = _in_parts(
-        lambda rows: _all_states(
-            CELLS[cell],
-            projected[:, rows],
-            recurrent_kernel,
-            tuple(tf.cast(part, wide) for part in recurrent_bias),
-            tuple(tf.cast(part[rows], wide) for part in state),
+        lambda projected, *state: _all_states(
+            CELLS[cell], projected, recurrent_kernel, wide_bias, state
         ),
-        tf.shape(inputs)[0],
+        (projected, *(tf.cast(part, wide) for part in state)),
         parts,
     )
     outputs = tf.transpose(every[0], [1, 0, 2])
@@ -181,12 +177,16 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return tf.reshape(flat, tf.concat([tf.shape(left)[:2], tf.shape(right)[1:]], axis=0))
 
 
-def _in_parts(function: Callable[[slice], Tensors], batch_size: Tensor, parts: int) -> Tensors:
+def _in_parts(function: Callable[..., Tensors], inputs: Tensors, parts: int) -> Tensors:
     """Computes [time, batch, units] tensors part by part of the batch, all parts at once."""
     if parts == 1:
-        return function(slice(None))
-    bounds = [batch_size * part // parts for part in range(parts + 1)]
-    done = [function(slice(*pair)) for pair in pairwise(bounds)]
+        return function(*inputs)
+    batch_size = tf.shape(inputs[0])[1]
+    bounds = tf.range(parts + 1) * batch_size // parts
+    sizes = bounds[1:] - bounds[:-1]
+    # The batch is the last axis but one of all of them.
+    split = [tf.split(tensor, sizes, axis=-2, num=parts) for tensor in inputs]
+    done = [function(*part) for part in zip(*split, strict=True)]
     return tuple(tf.concat(tensors, axis=1) for tensors in zip(*done, strict=True))
 
 
