@@ -116,10 +116,12 @@ def test_gradients_are_the_same_without_a_loop_of_their_own(cell: str) -> None:
     layer = rnn(cell, 3)
     layer.build((None, None, 2))
     inputs, weights = random(4, 5, 2), layer.trainable_weights
-    one, other = (
-        gradients(lambda t=training: tf.reduce_sum(layer(inputs, training=t)[0] ** 2), weights)
-        for training in (False, True)
-    )
+
+    def loss(training: bool) -> Any:
+        return tf.reduce_sum(layer(inputs, training=training)[0] ** 2)
+
+    one = gradients(lambda: loss(training=False), weights)
+    other = gradients(lambda: loss(training=True), weights)
     assert_close(one, other, 1e-5)
 
 
