@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite import baselines, metrics, plots
+from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.efficientnet import FEATURES, lite0_regions
 from nlp_suite.generation import GeneratingTask, Start
@@ -30,7 +31,6 @@ from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.portable import Reader
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.signatures import Signature
-from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
 from tasks.captioning.model import FeatureEncoder
