@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import tensorflow as tf
@@ -71,10 +71,12 @@ def answers(
         [[b'bad', b'so bad'], [b'so good']]
     """
     iterator = iter(examples)
-    ahead = batch_size  # of images no more than that: they are large, and all the same work
+    first = list(islice(iterator, 1))
+    has_text = any(isinstance(example[name], str) for example in first for name in features)
+    # Images are not read ahead: they are large, and all the same work.
+    ahead = batch_size * WINDOW if has_text else batch_size
+    iterator = chain(first, iterator)
     while window := list(islice(iterator, ahead)):
-        if any(isinstance(window[0][name], str) for name in features):
-            ahead = WINDOW * batch_size
         order = sorted(range(len(window)), key=lambda place: _length(window[place], features))
         predictions: list[Prediction] = [{} for _ in window]
         batched = batches((window[place] for place in order), batch_size, features)
