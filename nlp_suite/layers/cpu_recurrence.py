@@ -176,7 +176,9 @@ def read(
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """Multiplies [time, batch, features] and a matrix, as one large product."""
     flat = tf.matmul(tf.reshape(left, [-1, left.shape[-1]]), right)
-    return tf.reshape(flat, tf.concat([tf.shape(left)[:2], tf.shape(right)[1:]], axis=0))
+    product = tf.reshape(flat, tf.concat([tf.shape(left)[:2], tf.shape(right)[1:]], axis=0))
+    # Graphs of one size are to know it: not all runtimes can do without.
+    return tf.ensure_shape(product, [*left.shape[:2], right.shape[1]])
 
 
 def _in_parts(function: Callable[..., Tensors], inputs: Tensors, parts: int) -> Tensors:
@@ -309,7 +311,7 @@ class _Passes:
 
     def _arrays(self, count: int, width: int = 0) -> tuple[tf.TensorArray, ...]:
         """Makes places for [batch, width] tensors of every step."""
-        shape = [None, width or self.units]
+        shape = [self.projected.shape[1], width or self.units]
         return tuple(
             tf.TensorArray(
                 self.projected.dtype, self.length, element_shape=shape, clear_after_read=False
