@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import benchmarks.speed
@@ -36,14 +37,19 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=SECTIONS, help="one section; nothing is written")
     parser.add_argument("--task", choices=TASKS, help="train one task; nothing is written")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", help="synthetic rows to stream; ten million take long"
+    )
     arguments = parser.parse_args()
     effort = QUICK if arguments.quick else FULL
+    if arguments.rows:
+        effort = replace(effort, rows=tuple(arguments.rows))
     usual = QUICK_SECTIONS if arguments.quick else SECTIONS
     sections = (arguments.only,) if arguments.only else usual
     tasks = (arguments.task,) if arguments.task else TASKS
     results = measure(effort, sections, tasks)
     print(results.markdown())
-    if effort is FULL and sections == SECTIONS and tasks == TASKS:
+    if not arguments.quick and sections == SECTIONS and tasks == TASKS:
         replace_text(FOLDER / "speed.md", results.markdown())
         replace_text(FOLDER / "speed.json", json.dumps(results.summary(), indent=1) + "\n")
 
