@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import benchmarks.speed
@@ -43,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     effort = QUICK if arguments.quick else FULL
     if arguments.rows:
-        effort = replace(effort, rows=tuple(arguments.rows))
+        effort = effort._replace(rows=tuple(arguments.rows))
     usual = QUICK_SECTIONS if arguments.quick else SECTIONS
     sections = (arguments.only,) if arguments.only else usual
     tasks = (arguments.task,) if arguments.task else TASKS
