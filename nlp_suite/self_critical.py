@@ -36,7 +36,7 @@ def self_critical(reward: Reward, max_length: int) -> Rollout:
     Returns:
         From a batch to the texts drawn for its sources, and their gain: float32 [batch, 1].
         The model is one that `start`s from a source and takes `step`s, as an `EncoderDecoder` does.
-        Texts are drawn without dropout.
+        Texts are drawn without dropout, and learned from without it.
     """
 
     def rollout(

@@ -112,8 +112,7 @@ class Learner(MultiWorkerModel):
         rollout = self.task.rollout(epoch)
         is_other = (rollout is None) != (self.rollout is None)
         self.rollout = rollout
-        # What the model wrote itself is read as it stands.
-        grow_sampling(self.network, 0.0 if rollout else (epoch + 1) / self.config.epochs)
+        grow_sampling(self.network, (epoch + 1) / self.config.epochs)
         if thaw(self.network, epoch) or is_other:
             self.make_train_function(force=True)
 
@@ -193,7 +192,8 @@ class Learner(MultiWorkerModel):
             inputs, targets, gain = self.rollout(self.network, inputs, targets, updates)
             smoothing = 0.0
         with tf.GradientTape() as tape:
-            logits = self._logits(inputs, rows, training=True)
+            # What was drawn without dropout has its probability without dropout.
+            logits = self._logits(inputs, rows, training=self.rollout is None)
             losses, weights = self.task.loss(logits, targets, smoothing)
             weight = tf.maximum(tf.reduce_sum(weights), TINY)
             objective = tf.reduce_sum(gain * losses * weights) / weight + sum(self.network.losses)

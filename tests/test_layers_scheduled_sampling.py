@@ -105,9 +105,10 @@ def test_as_many_tokens_are_replaced_as_the_share_says_and_others_each_time() ->
 
 
 def test_all_sampling_in_a_model_grows_and_no_weight_that_is_trained() -> None:
-    model = make(ScheduledSampling(0.4))
+    sampling = ScheduledSampling(0.4)
+    model = make(sampling)
     grow_sampling(model, 0.25)
-    assert float(model.sampling.share) == pytest.approx(0.1)
+    assert float(sampling.share) == pytest.approx(0.1)
     assert len(model.trainable_weights) == len(make().trainable_weights)
 
 
