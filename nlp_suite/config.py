@@ -16,6 +16,9 @@ from typing import Any, Literal
 from nlp_suite.errors import UserError
 
 BatchSize = int | Literal["auto"]
+Schedule = Literal[
+    "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
+]
 
 AT_LEAST = {
     **dict.fromkeys(("epochs", "batch_size", "micro_batches", "keep_checkpoints"), 1),
@@ -73,9 +76,7 @@ class OptimizationConfig:
     stands still, long the best for language models."""
     learning_rate: float = searched(1e-3, between=(1e-4, 1e-2))
     """Peak rate of the optimizer; Adam's customary value."""
-    schedule: Literal[
-        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
-    ] = "constant"
+    schedule: Schedule = "constant"
     """How the rate changes over the run; constant can be stopped and lengthened at will."""
     warmup_steps: int = 0
     """Steps in which the rate rises to its peak; recurrent networks rarely need any. one_cycle and

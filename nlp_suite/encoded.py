@@ -16,9 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import tensorflow as tf
 
+from nlp_suite.answering import batches
 from nlp_suite.datasets import Example
 from nlp_suite.files import write_beside
-from nlp_suite.task import Task, batches
+from nlp_suite.task import Task
 from nlp_suite.text import PAD
 
 ROWS_AT_ONCE = 1024

@@ -12,12 +12,13 @@ from typing import Any
 
 import keras
 
+from nlp_suite.answering import Prediction
 from nlp_suite.console import with_progress, write_table
 from nlp_suite.datasets import Example, Examples
 from nlp_suite.errors import UserError
 from nlp_suite.files import replace_text
 from nlp_suite.metrics import paired_bootstrap
-from nlp_suite.task import Prediction, Task
+from nlp_suite.task import Task
 
 WORST = 10
 """Examples in worst.tsv."""

@@ -17,13 +17,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nlp_suite.answering import Prediction, Tensors, answers
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.files import write_beside
 from nlp_suite.layers import disable_cudnn
 from nlp_suite.model_card import describe, model_card
-from nlp_suite.signatures import Signature, readable
-from nlp_suite.task import Prediction, Task, Tensors, batches
+from nlp_suite.signatures import Signature
+from nlp_suite.task import Task
 
 SIGNATURE_FILE = "signature.json"
 
@@ -115,7 +116,7 @@ class ExportedModel:
         signature: str = "serving_default",
         **options: float,
     ) -> Iterator[Prediction]:
-        """Answers many raw inputs, batch by batch, in their order.
+        """Answers many raw inputs, in their order.
 
         Args:
             examples: A value for each input of the signature.
@@ -123,11 +124,12 @@ class ExportedModel:
             signature: One of the export's signatures.
             **options: Options of the signature that are not to have their default.
 
-        Yields:
+        Returns:
             The outputs for each example, as plain Python values.
 
         Raises:
-            UserError: An input is one that the graph refuses, such as an image that is none.
+            UserError: While they are read: an input is one that the graph refuses, such as an
+                image that is none.
         """
         description = self.description["signatures"][signature]
         chosen = {
@@ -138,12 +140,15 @@ class ExportedModel:
         takes_one = all(not tensor["shape"] for tensor in description["inputs"].values())
         if takes_one:
             batch_size = 1
-        for batch in batches(examples, batch_size, tuple(description["inputs"])):
+
+        def outputs(batch: Tensors) -> Tensors:
             try:
-                outputs = _alone(answer, batch) if takes_one else answer(**batch)
+                named = _alone(answer, batch) if takes_one else answer(**batch)
             except tf.errors.InvalidArgumentError as error:
                 raise UserError(_reason(error)) from error
-            yield from readable({name: outputs[name] for name in description["outputs"]})
+            return {name: named[name] for name in description["outputs"]}
+
+        return answers(outputs, examples, tuple(description["inputs"]), batch_size)
 
 
 def _alone(answer: Callable[..., Tensors], batch: Tensors) -> Tensors:

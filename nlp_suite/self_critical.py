@@ -17,9 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nlp_suite.answering import Tensors
 from nlp_suite.decoding import greedy, sample
 from nlp_suite.specials import BOS
-from nlp_suite.task import Rollout, Tensors
+from nlp_suite.task import Rollout
 
 Array = np.ndarray[Any, Any]
 Reward = Callable[[Array, Array], Array]

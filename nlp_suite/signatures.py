@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,29 +101,3 @@ def step_graphs(
 def _numbered(name: str, nested: Any) -> dict[str, Any]:
     """Names the tensors of a nested state or context `state_0`, `state_1` and so on."""
     return {f"{name}_{i}": tensor for i, tensor in enumerate(tf.nest.flatten(nested))}
-
-
-def readable(outputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Turns a batch of outputs into one prediction an example.
-
-    Args:
-        outputs: Tensors with the batch as their first axis.
-
-    Yields:
-        For each example its outputs as plain Python values, bytes decoded as UTF-8.
-
-    Example:
-        >>> list(readable({"label": tf.constant(["good"]), "scores": tf.constant([[0.25, 0.75]])}))
-        [{'label': 'good', 'scores': [0.25, 0.75]}]
-    """
-    columns = {name: _decode(values.numpy().tolist()) for name, values in outputs.items()}
-    for row in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, row, strict=True))
-
-
-def _decode(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return value

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -18,24 +17,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nlp_suite.answering import Prediction, Tensors, answers
 from nlp_suite.config import Config
 from nlp_suite.datasets import Dataset, Example, Examples
 from nlp_suite.errors import UserError
 from nlp_suite.losses import cross_entropy
 from nlp_suite.metrics import Statistics
 from nlp_suite.portable import Reader
-from nlp_suite.signatures import Portable, Signature, readable, single
+from nlp_suite.signatures import Portable, Signature, single
 from nlp_suite.text import PAD, Tokenizer
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-Tensors = dict[str, Any]
-"""Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
 Rollout = Callable[[keras.Model, Tensors, Any, Any], tuple[Tensors, Any, Any]]
 """(model, inputs, targets, updates done, int32 []) -> (inputs, targets, gain), graph code: lets a
 model act on a batch, and says how much more probable to make what it did: float32, broadcast to the
 losses. Its randomness comes from the number of updates, so that a run can be gone on with."""
-Prediction = dict[str, Any]
-"""What a model says of one example, as plain Python values."""
 
 
 class Task(ABC, Generic[ConfigT]):
@@ -236,19 +232,18 @@ class Task(ABC, Generic[ConfigT]):
     def predictions(
         self, model: keras.Model, examples: Iterable[Example], batch_size: int = 64
     ) -> Iterator[Prediction]:
-        """Answers many examples, batch by batch, in their order.
+        """Answers many examples, in their order.
 
         Args:
             model: A trained model.
             examples: A value for each of `serving_inputs`.
             batch_size: Examples answered together.
 
-        Yields:
+        Returns:
             For each example the outputs of `predict`, strings decoded, as plain Python values.
         """
         predict = self._traced_predict(model)
-        for batch in batches(examples, batch_size, tuple(self.serving_inputs)):
-            yield from readable(predict(batch))
+        return answers(predict, examples, tuple(self.serving_inputs), batch_size)
 
     def _traced_predict(self, model: keras.Model) -> Any:
         """Traces `predict` anew only for another model or other settings: beams take seconds."""
@@ -351,26 +346,3 @@ class Task(ABC, Generic[ConfigT]):
         """
         del train, test
         return {}
-
-
-def batches(
-    examples: Iterable[Example], batch_size: int, features: tuple[str, ...] | None = None
-) -> Iterator[Tensors]:
-    """Groups raw examples into tensors.
-
-    Args:
-        examples: Raw examples.
-        batch_size: Examples a batch; the last one may be smaller.
-        features: The features to keep; all of the first example's by default.
-
-    Yields:
-        `string [batch]` for each feature.
-
-    Example:
-        >>> [b["text"].shape[0] for b in batches([{"text": "a"}, {"text": "b"}, {"text": "c"}], 2)]
-        [2, 1]
-    """
-    iterator = iter(examples)
-    while rows := list(islice(iterator, batch_size)):
-        names = features or tuple(rows[0])
-        yield {name: tf.constant([row[name] for row in rows]) for name in names}

@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from nlp_suite.answering import batches
 from nlp_suite.datasets import Dataset, Example, Examples
-from nlp_suite.task import Task, batches
+from nlp_suite.task import Task
 
 ROOT = Path(__file__).parents[1]
 TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))

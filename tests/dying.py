@@ -17,13 +17,13 @@ DEATHS = {(3, 1): "worker", (6, 0): "chief", (10, 1): "node"}
 
 
 class DyingClassifier(TinyClassifier):
-    """The tiny classifier; a process that imports it is bound to die."""
+    """The tiny classifier; a process that trains it is bound to die."""
 
 
 def rate(loop: Loop) -> float:
     """Gives the rate of the next step, unless this is the moment to die."""
     moment = loop.progress.updates, Cluster.from_environment().index
-    if moment in DEATHS:
+    if isinstance(loop.task, DyingClassifier) and moment in DEATHS:
         die_once(loop.run_dir / f"{DEATHS[moment]}.dead")
     return living_rate(loop)
 

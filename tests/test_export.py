@@ -13,11 +13,11 @@ import tensorflow as tf
 from toy.config import ToyConfig
 from toy.task import Toy
 
+from nlp_suite.answering import Tensors
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export, versions
 from nlp_suite.signatures import Signature
-from nlp_suite.task import Tensors
 
 
 class Repeating(Toy):

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from starlette.testclient import TestClient
 
+from nlp_suite.answering import Prediction
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel
@@ -22,7 +23,6 @@ from nlp_suite.serving import batching, serve
 from nlp_suite.serving.app import MAX_BODY, make_app
 from nlp_suite.serving.batching import Batcher, BusyError, Call
 from nlp_suite.serving.models import load_models, parse_instance
-from nlp_suite.task import Prediction
 
 TEXT = tf.TensorSpec([None], tf.string, name="text")
 

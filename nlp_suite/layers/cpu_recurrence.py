@@ -124,6 +124,7 @@ def read(
     *,
     backwards: bool = False,
     parts: int = 1,
+    training: bool = False,
 ) -> tuple[Tensor, Tensors]:
     """Reads right-padded sequences.
 
@@ -137,6 +138,7 @@ def read(
             gates * units], and the bias, float [gates * units], or for the GRU [2, 3 * units].
         backwards: Read the last real step first.
         parts: Parts of the batch that are read side by side.
+        training: Whether gradients will be asked for, which is when they get a loop of their own.
 
     Returns:
         Outputs in the order of reading, padding first when `backwards`, float [batch, time,
@@ -160,7 +162,7 @@ def read(
     wide_bias = tuple(tf.cast(part, wide) for part in recurrent_bias)
     every = _in_parts(
         lambda projected, *state: _all_states(
-            CELLS[cell], projected, recurrent_kernel, wide_bias, state
+            CELLS[cell], projected, recurrent_kernel, wide_bias, state, training=training
         ),
         (projected, *(tf.cast(part, wide) for part in state)),
         parts,
@@ -174,7 +176,9 @@ def read(
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """Multiplies [time, batch, features] and a matrix, as one large product."""
     flat = tf.matmul(tf.reshape(left, [-1, left.shape[-1]]), right)
-    return tf.reshape(flat, tf.concat([tf.shape(left)[:2], tf.shape(right)[1:]], axis=0))
+    product = tf.reshape(flat, tf.concat([tf.shape(left)[:2], tf.shape(right)[1:]], axis=0))
+    # Graphs of one size are to know it: not all runtimes can do without.
+    return tf.ensure_shape(product, [*left.shape[:2], right.shape[1]])
 
 
 def _in_parts(function: Callable[..., Tensors], inputs: Tensors, parts: int) -> Tensors:
@@ -211,6 +215,8 @@ def _all_states(
     recurrent_kernel: Tensor,
     recurrent_bias: Tensors,
     state: Tensors,
+    *,
+    training: bool,
 ) -> Tensors:
     """Gives the states after every step, float [time, batch, units] each.
 
@@ -220,13 +226,16 @@ def _all_states(
         recurrent_kernel: float [units, gates * units], in the dtype of the products.
         recurrent_bias: float [gates * units], or nothing.
         state: The first state, float [batch, units] each.
+        training: Whether to keep what the way back needs.
     """
+    if not training:
+        return _Passes(cell, projected, recurrent_kernel, recurrent_bias, state).forward()
 
     @tf.custom_gradient
     def passes(projected: Tensor, kernel: Tensor, *rest: Tensor) -> tuple[Tensors, Any]:
         biases = len(recurrent_bias)
         there_and_back = _Passes(cell, projected, kernel, rest[:biases], rest[biases:])
-        return there_and_back.forward(), there_and_back.backward
+        return there_and_back.forward(keep=True), there_and_back.backward
 
     return tuple(tf.nest.flatten(passes(projected, recurrent_kernel, *recurrent_bias, *state)))
 
@@ -245,16 +254,21 @@ class _Passes:
         self.length = tf.shape(projected)[0]
         self.units, self.width = kernel.shape
 
-    def forward(self) -> Tensors:
+    def forward(self, *, keep: bool = False) -> Tensors:
         """Steps through time, and gives every state."""
 
         def step(time: Tensor, state: Tensors, every: Tensors, kept: Tensors) -> Tensors:
             recurrent = sum(self.bias, self._times(state[0], self.kernel))
             state, seen = self.cell.forward(self.projected[time], recurrent, state)
-            return time + 1, state, _write(every, time, state), _write(kept, time, seen)
+            kept = _write(kept, time, seen) if keep else kept
+            return time + 1, state, _write(every, time, state), kept
 
-        start = 0, self.state, self._arrays(len(self.state)), self._arrays(self.cell.kept)
-        _, _, every, self.kept = tf.while_loop(lambda time, *_: time < self.length, step, start)
+        kept = self._arrays(self.cell.kept if keep else 0)
+        _, _, every, self.kept = tf.while_loop(
+            lambda time, *_: time < self.length,
+            step,
+            (0, self.state, self._arrays(len(self.state)), kept),
+        )
         self.every = tuple(array.stack() for array in every)
         return self.every
 
@@ -297,7 +311,7 @@ class _Passes:
 
     def _arrays(self, count: int, width: int = 0) -> tuple[tf.TensorArray, ...]:
         """Makes places for [batch, width] tensors of every step."""
-        shape = [None, width or self.units]
+        shape = [self.projected.shape[1], width or self.units]
         return tuple(
             tf.TensorArray(
                 self.projected.dtype, self.length, element_shape=shape, clear_after_read=False

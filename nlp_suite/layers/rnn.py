@@ -24,7 +24,7 @@ class FastOnCPU:
 
     Attributes:
         kind: The cell's name there.
-        use_cudnn: False keeps the layer on Keras's own loop, whatever else there is.
+        use_cudnn: False keeps the layer off a GPU's kernels, so that its graph runs anywhere.
         parts: Parts of the batch that are read side by side in training.
     """
 
@@ -36,7 +36,7 @@ class FastOnCPU:
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         """Computes last output, outputs and final state, as Keras's method of this name does."""
-        if not self.use_cudnn or not _on_tensorflow_cpu():
+        if not _is_for_cpu_recurrence(self.use_cudnn):
             return super().inner_loop(sequences, initial_state, mask, training)  # type: ignore[misc]
         from nlp_suite.layers import cpu_recurrence
 
@@ -49,6 +49,7 @@ class FastOnCPU:
             (cell.kernel, cell.recurrent_kernel, cell.bias),
             backwards=self.go_backwards,  # type: ignore[attr-defined]
             parts=self.parts if training else 1,
+            training=training,
         )
         return state[0], outputs, list(state)
 
@@ -77,13 +78,13 @@ class LSTM(FastOnCPU, keras.layers.LSTM):
 CELLS = {"simple": SimpleRNN, "gru": GRU, "lstm": LSTM}
 
 
-def _on_tensorflow_cpu() -> bool:
-    """Asks for what `cpu_recurrence` is made for; elsewhere its import would fail or be slow."""
+def _is_for_cpu_recurrence(use_cudnn: bool | str) -> bool:
+    """Says whether `cpu_recurrence` is to read: under TensorFlow, where no GPU's kernels are."""
     if keras.backend.backend() != "tensorflow":
         return False
     from nlp_suite.layers import cpu_recurrence
 
-    return cpu_recurrence.is_faster()
+    return not use_cudnn or cpu_recurrence.is_faster()
 
 
 def rnn(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from nlp_suite.answering import Prediction
 from nlp_suite.datasets import Example
-from nlp_suite.task import Prediction
 
 MAX_BATCH = 64
 MAX_WAITING = 1024

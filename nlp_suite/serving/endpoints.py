@@ -12,13 +12,13 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from nlp_suite.answering import Prediction
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel
 from nlp_suite.serving.batching import Answer, Batcher, Call
 from nlp_suite.serving.metrics import Metrics
 from nlp_suite.serving.models import parse_instance
-from nlp_suite.task import Prediction
 
 Option = Annotated[float, Field(ge=-(2**31), lt=2**31)]
 """A number that fits the graph's int32 and float32."""

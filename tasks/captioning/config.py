@@ -10,6 +10,7 @@ from nlp_suite.config import (
     FinetuningConfig,
     GenerationConfig,
     RewardConfig,
+    Schedule,
 )
 from nlp_suite.errors import UserError
 
@@ -35,9 +36,7 @@ class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, RewardConfig, Gen
     """Passes over the training captions; with lite0 only the decoder is trained, which is quick."""
     learning_rate: float = 2e-3
     """Peak rate of the optimizer; captions of a few words bear a high one."""
-    schedule: Literal[
-        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
-    ] = "cosine"
+    schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     label_smoothing: float = 0.1
     """Share of the target's probability spread over all tokens; names of things are debatable."""

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite import baselines, metrics, plots
+from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.efficientnet import FEATURES, lite0_regions
 from nlp_suite.encoded import Array
@@ -33,7 +34,7 @@ from nlp_suite.portable import Reader
 from nlp_suite.self_critical import self_critical
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.signatures import Signature
-from nlp_suite.task import Prediction, Rollout, Tensors, batches
+from nlp_suite.task import Rollout
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
 from tasks.captioning.model import FeatureEncoder

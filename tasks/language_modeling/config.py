@@ -9,6 +9,7 @@ from nlp_suite.config import (
     BatchSize,
     EvaluationConfig,
     GenerationConfig,
+    Schedule,
     StreamConfig,
     TiedConfig,
     TransferConfig,
@@ -51,9 +52,7 @@ class LanguageModelingConfig(
     """Tokens through which gradients flow back; the state is carried on from window to window."""
     learning_rate: float = 4e-3
     """Peak rate of the optimizer; high, for there is time for a few passes only."""
-    schedule: Literal[
-        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
-    ] = "cosine"
+    schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     warmup_steps: int = 200
     """Steps in which the rate rises to its peak, which is high."""

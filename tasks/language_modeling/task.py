@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite import baselines, metrics
+from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings, tower
 from nlp_suite.signatures import Signature
-from nlp_suite.task import Prediction, Tensors, batches
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.cache import LAMBDAS, THETAS, NeuralCache, best_mixture, mixed
 from tasks.language_modeling.config import LanguageModelingConfig

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite import baselines, metrics, plots
+from nlp_suite.answering import Prediction, Tensors
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.errors import UserError
 from nlp_suite.layers import (
@@ -24,7 +25,7 @@ from nlp_suite.layers import (
     tower,
 )
 from nlp_suite.signatures import Portable, Signature
-from nlp_suite.task import Prediction, Task, Tensors
+from nlp_suite.task import Task
 from nlp_suite.text import BOS, EOS, Labels, Tokenizer, WordTokenizer, with_bos, with_eos
 from tasks.sentiment.config import SentimentConfig
 from tasks.sentiment.model import SentimentClassifier

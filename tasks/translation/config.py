@@ -10,6 +10,7 @@ from nlp_suite.config import (
     DataConfig,
     EncoderDecoderConfig,
     GenerationConfig,
+    Schedule,
     TransferConfig,
 )
 
@@ -54,9 +55,7 @@ class TranslationConfig(
     """Passes over the training pairs; with the cosine schedule the number counts."""
     learning_rate: float = 2e-3
     """Peak rate of the optimizer; high, for there is time for a few passes only."""
-    schedule: Literal[
-        "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
-    ] = "cosine"
+    schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     warmup_steps: int = 200
     """Steps in which the rate rises to its peak, which is high."""

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite import baselines, metrics, plots
+from nlp_suite.answering import Prediction, Tensors
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.decoding import Hypotheses, attended_words
 from nlp_suite.generation import GeneratingTask, Start
@@ -25,7 +26,6 @@ from nlp_suite.layers import (
     tower,
 )
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
-from nlp_suite.task import Prediction, Tensors
 from nlp_suite.text import EOS, Tokenizer, WordTokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.translation.config import TranslationConfig
 

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nlp_suite.answering import Prediction, Tensors
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.layers import Pooling, RNNStack, TokenEmbedding
-from nlp_suite.task import Prediction, Task, Tensors
+from nlp_suite.task import Task
 from nlp_suite.text import PAD, Labels, Tokenizer, WordTokenizer, with_eos
 
 from .config import ToyConfig

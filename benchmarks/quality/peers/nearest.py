@@ -51,9 +51,9 @@ def features(task: Any, examples: Any) -> Any:
     """Computes what the network sees in images, float32 [images, features]."""
     import tensorflow as tf
 
+    from nlp_suite.answering import batches
     from nlp_suite.efficientnet import lite0_regions
     from nlp_suite.images import decode_images
-    from nlp_suite.task import batches
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def look(images: Any) -> Any:

@@ -1,0 +1,118 @@
+"""Between raw examples and tensors: batches in, readable predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+import tensorflow as tf
+
+from nlp_suite.datasets import Example
+
+Tensors = dict[str, Any]
+"""Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
+Prediction = dict[str, Any]
+"""What a model says of one example, as plain Python values."""
+
+WINDOW = 32
+"""Batches of texts that are read ahead and sorted by length."""
+
+
+def batches(
+    examples: Iterable[Example], batch_size: int, features: tuple[str, ...] | None = None
+) -> Iterator[Tensors]:
+    """Groups raw examples into tensors.
+
+    Args:
+        examples: Raw examples.
+        batch_size: Examples a batch; the last one may be smaller.
+        features: The features to keep; all of the first example's by default.
+
+    Yields:
+        `string [batch]` for each feature.
+
+    Example:
+        >>> [b["text"].shape[0] for b in batches([{"text": "a"}, {"text": "b"}, {"text": "c"}], 2)]
+        [2, 1]
+    """
+    iterator = iter(examples)
+    while rows := list(islice(iterator, batch_size)):
+        names = features or tuple(rows[0])
+        yield {name: tf.constant([row[name] for row in rows]) for name in names}
+
+
+def answers(
+    answer: Callable[[Tensors], Mapping[str, Any]],
+    examples: Iterable[Example],
+    features: tuple[str, ...],
+    batch_size: int,
+) -> Iterator[Prediction]:
+    """Answers raw examples batch by batch, texts of like length together, for the least padding.
+
+    Args:
+        answer: From `string [batch]` for each feature to tensors with the batch as first axis.
+        examples: Raw examples.
+        features: What of them is answered.
+        batch_size: Examples answered together.
+
+    Yields:
+        For each example its outputs as plain Python values, in the order of the examples.
+
+    Example:
+        >>> seen = []
+        >>> def shout(batch):
+        ...     seen.append(batch["text"].numpy().tolist())
+        ...     return {"text": tf.strings.upper(batch["text"])}
+        >>> texts = [{"text": "so good"}, {"text": "bad"}, {"text": "so bad"}]
+        >>> [prediction["text"] for prediction in answers(shout, texts, ("text",), 2)]
+        ['SO GOOD', 'BAD', 'SO BAD']
+        >>> seen
+        [[b'bad', b'so bad'], [b'so good']]
+    """
+    iterator = iter(examples)
+    first = list(islice(iterator, 1))
+    has_text = any(isinstance(example[name], str) for example in first for name in features)
+    # Images are not read ahead: they are large, and all the same work.
+    ahead = batch_size * WINDOW if has_text else batch_size
+    iterator = chain(first, iterator)
+    while window := list(islice(iterator, ahead)):
+        order = sorted(range(len(window)), key=lambda place: _length(window[place], features))
+        predictions: list[Prediction] = [{} for _ in window]
+        batched = batches((window[place] for place in order), batch_size, features)
+        answered = (prediction for batch in batched for prediction in readable(answer(batch)))
+        for place, prediction in zip(order, answered, strict=True):
+            predictions[place] = prediction
+        yield from predictions
+
+
+def _length(example: Example, features: tuple[str, ...]) -> int:
+    """Counts characters; the bytes of an image say nothing of the work that it makes."""
+    values = (example[name] for name in features)
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
+def readable(outputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Turns a batch of outputs into one prediction an example.
+
+    Args:
+        outputs: Tensors with the batch as their first axis.
+
+    Yields:
+        For each example its outputs as plain Python values, bytes decoded as UTF-8.
+
+    Example:
+        >>> list(readable({"label": tf.constant(["good"]), "scores": tf.constant([[0.25, 0.75]])}))
+        [{'label': 'good', 'scores': [0.25, 0.75]}]
+    """
+    columns = {name: _decode(values.numpy().tolist()) for name, values in outputs.items()}
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return value
