@@ -28,6 +28,7 @@ AT_LEAST = {
     **dict.fromkeys(("beam_width", "beam_groups", "n_best", "max_length"), 1),
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
     **dict.fromkeys(("coverage_penalty", "diversity_penalty", "average_checkpoints"), 0),
+    "reward_epochs": 0,
 }
 """The smallest value of settings that have one, where a task has them."""
 
@@ -290,6 +291,20 @@ class EncoderDecoderConfig(TiedConfig):
     bridge: Literal["dense", "copy", "zero"] = "dense"
     """How the encoder's final state becomes the decoder's first: through a layer (Bahdanau et al.
     2015), copied where sizes fit (Sutskever et al. 2014), or not at all."""
+    scheduled_sampling: float = 0.0
+    """Share of the target's tokens in whose place the decoder reads its own predictions in the last
+    epoch, as it does when it writes (Bengio et al. 2015); it grows by equal steps from epoch to
+    epoch, and the decoder then runs twice in each step. Customary for captions is 0.25."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Learning from the score of what the network writes itself."""
+
+    reward_epochs: int = 0
+    """The last ones of --epochs, in which the network learns from the score of texts that it draws
+    itself (Rennie et al. 2017) and no more from right ones: some 5, when it can write and the rate
+    has fallen to a tenth or less. A step then takes several times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,13 @@ import keras
 import tensorflow as tf
 
 import nlp_suite
-from nlp_suite.config import Config, DecodingConfig, EvaluationConfig, TransferConfig
+from nlp_suite.config import (
+    Config,
+    DecodingConfig,
+    EvaluationConfig,
+    RewardConfig,
+    TransferConfig,
+)
 from nlp_suite.errors import TryAgainError, UserError
 from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task
@@ -48,7 +54,7 @@ CHANGEABLE = {
     "mlflow",
     "threads",
     "workers",
-    *(field.name for field in dataclasses.fields(DecodingConfig)),
+    *(field.name for kind in (DecodingConfig, RewardConfig) for field in dataclasses.fields(kind)),
 }
 """Settings that may differ when a run goes on, because what was learned so far stays valid."""
 

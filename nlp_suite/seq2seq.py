@@ -12,7 +12,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.layers import Bridge, Decoder, ImageEncoder, RNNStack, TokenEmbedding
+from nlp_suite.layers import (
+    Bridge,
+    Decoder,
+    ImageEncoder,
+    RNNStack,
+    ScheduledSampling,
+    TokenEmbedding,
+)
 from nlp_suite.specials import PAD
 
 Context = tuple[Any, Any, Any]
@@ -83,15 +90,22 @@ class EncoderDecoder(keras.Model):
         encoder: Maps the source to (memory, mask, state).
         bridge: Maps the encoder's state to the decoder's first.
         decoder: Predicts each next token.
+        sampling: Lets the decoder read predictions of its own while training; None for never.
     """
 
     def __init__(
-        self, encoder: keras.layers.Layer, bridge: Bridge, decoder: Decoder, **kwargs: Any
+        self,
+        encoder: keras.layers.Layer,
+        bridge: Bridge,
+        decoder: Decoder,
+        sampling: ScheduledSampling | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder
         self.bridge = bridge
         self.decoder = decoder
+        self.sampling = sampling
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """Predicts every token of the target from the ones before it: teacher forcing.
@@ -101,13 +115,18 @@ class EncoderDecoder(keras.Model):
         Args:
             inputs: `source`, what the encoder reads, and `tokens`, int32 [batch, time]: the target
                 with BOS before it.
-            training: Whether to drop out.
+            training: Whether to drop out, and to replace some of the tokens where there is
+                `sampling`.
 
         Returns:
             float32 [batch, time, vocabulary].
         """
         state, memory, mask = self._encode(inputs["source"], training)
-        logits, _, _ = self.decoder(inputs["tokens"], state, memory, mask=mask, training=training)
+        tokens = inputs["tokens"]
+        if training and self.sampling is not None:
+            logits, _, _ = self.decoder(tokens, state, memory, mask=mask, training=False)
+            tokens = self.sampling(tokens, logits)
+        logits, _, _ = self.decoder(tokens, state, memory, mask=mask, training=training)
         return logits
 
     def start(self, source: Any) -> tuple[Any, Context]:

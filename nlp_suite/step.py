@@ -11,9 +11,9 @@ import tensorflow as tf
 from nlp_suite.cluster import MultiWorkerModel
 from nlp_suite.config import Config
 from nlp_suite.encoded import Array
-from nlp_suite.layers import rate_scales, thaw
+from nlp_suite.layers import grow_sampling, rate_scales, thaw
 from nlp_suite.optimization import make_average, make_optimizer
-from nlp_suite.task import Task
+from nlp_suite.task import Rollout, Task
 
 Tensors = Any
 """A tensor, or tensors in any structure."""
@@ -58,6 +58,7 @@ class Learner(MultiWorkerModel):
         if streams:
             self._structure = network.zero_state(streams // self._strategy.num_replicas_in_sync)
             self.carried = [_zeros_like(part) for part in keras.tree.flatten(self._structure)]
+        self.rollout: Rollout | None = None
         self._metrics_to_resume: list[Array] = []
         self.built = True
         optimizer = make_optimizer(config)
@@ -107,8 +108,12 @@ class Learner(MultiWorkerModel):
         return {m.name: m.result() for m in (self.loss_metric, *self.task_metrics)}
 
     def begin(self, epoch: int) -> None:
-        """Freezes and unfreezes the layers that ask for it, before an epoch or a part of one."""
-        if thaw(self.network, epoch):
+        """Makes ready for an epoch, or a part of one: what is frozen, and what is learned from."""
+        rollout = self.task.rollout(epoch)
+        is_other = (rollout is None) != (self.rollout is None)
+        self.rollout = rollout
+        grow_sampling(self.network, (epoch + 1) / self.config.epochs)
+        if thaw(self.network, epoch) or is_other:
             self.make_train_function(force=True)
 
     def forget(self) -> None:
@@ -181,19 +186,24 @@ class Learner(MultiWorkerModel):
         self, inputs: Tensors, targets: Tensors, rows: slice
     ) -> tuple[Any, Any, list[Any]]:
         """Gives the mean loss of some rows, its weight, and its gradients, scaled and dense."""
+        gain, smoothing = 1.0, self.config.label_smoothing
+        if self.rollout:
+            updates = tf.cast(self.optimizer.iterations, tf.int32)
+            inputs, targets, gain = self.rollout(self.network, inputs, targets, updates)
+            smoothing = 0.0
         with tf.GradientTape() as tape:
-            logits = self._logits(inputs, rows, training=True)
-            smoothing = self.config.label_smoothing
+            # What was drawn without dropout has its probability without dropout.
+            logits = self._logits(inputs, rows, training=self.rollout is None)
             losses, weights = self.task.loss(logits, targets, smoothing)
             weight = tf.maximum(tf.reduce_sum(weights), TINY)
-            objective = tf.reduce_sum(losses * weights) / weight + sum(self.network.losses)
+            objective = tf.reduce_sum(gain * losses * weights) / weight + sum(self.network.losses)
             objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(
             objective,
             [variable.value for variable in self.trainable_variables],
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        # What is told is the loss without smoothing, comparable with that of other data.
+        # What is told is the loss without smoothing and gain, comparable with that of other data.
         plain = self.task.loss(logits, targets)[0] if smoothing else losses
         loss = tf.reduce_sum(plain * weights) / weight
         return loss, weight, [tf.convert_to_tensor(gradient) for gradient in gradients]

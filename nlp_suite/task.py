@@ -8,7 +8,7 @@ prediction, score.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -28,6 +28,10 @@ from nlp_suite.signatures import Portable, Signature, single
 from nlp_suite.text import PAD, Tokenizer
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+Rollout = Callable[[keras.Model, Tensors, Any, Any], tuple[Tensors, Any, Any]]
+"""(model, inputs, targets, updates done, int32 []) -> (inputs, targets, gain), graph code: lets a
+model act on a batch, and says how much more probable to make what it did: float32, broadcast to the
+losses. Its randomness comes from the number of updates, so that a run can be gone on with."""
 
 
 class Task(ABC, Generic[ConfigT]):
@@ -152,6 +156,15 @@ class Task(ABC, Generic[ConfigT]):
         is_sequence = targets.shape.rank == 2
         weights = tf.cast(targets != PAD, tf.float32) if is_sequence else tf.ones_like(losses)
         return losses, weights
+
+    def rollout(self, epoch: int) -> Rollout | None:
+        """Says how a model learns from what it does itself; None: it learns from the examples.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        del epoch
+        return None
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """Makes the quick metrics shown while training, updated with (targets, logits, weights)."""

@@ -23,7 +23,7 @@ ROOMS = (
     "text images image_header efficientnet datasets",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots losses",
-    "answering signatures task generation ensembles",
+    "answering signatures task generation self_critical ensembles",
     "cluster devices",
     "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
     "rate_finder ray_engine runs search step tracking transfer validation watching",

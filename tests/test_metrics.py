@@ -24,7 +24,7 @@ from nlp_suite.metrics import (
     translation,
 )
 from nlp_suite.metrics.captions import rouge_l, unigram_f1, words
-from nlp_suite.metrics.cider import cider_d
+from nlp_suite.metrics.cider import CiderD, cider_d
 
 
 def rounded(metrics: dict[str, float], digits: int = 4) -> dict[str, float]:
@@ -132,6 +132,15 @@ def test_cider_d_is_what_the_formula_gives_by_hand() -> None:
     expected = 10 * ((first + second) / 2 + exact) / 2
     candidates = [["red", "cat", "cat"], ["a", "dog"]]
     assert cider_d(candidates, references) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cider_d_of_token_ids_is_the_mean_over_single_references() -> None:
+    """Rewarding a caption by one reference at a time rests on it."""
+    references = [[[4, 5, 6], [4, 6], [7]], [[4, 8, 3]]]
+    cider = CiderD(references)
+    single = [cider.score([5, 6], [reference]) for reference in references[0]]
+    assert cider.score([5, 6], references[0]) == pytest.approx(sum(single) / 3)
+    assert single[0] > single[1] > single[2] == 0
 
 
 def varied_captions() -> tuple[list[str], list[list[str]]]:

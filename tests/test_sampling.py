@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from random_decoder import (
     MODEL,
     NO_STATE,
@@ -33,6 +34,13 @@ def test_a_seed_gives_the_same_text_in_every_process() -> None:
     assert texts(drawn) == [[[14, 13, 16, 9, 16, 13], [14, 11, 4, 5, 14, 16]]]
     other = sample(indifferent, NO_STATE, (), max_length=6, seed=12, samples=2)
     assert texts(other) != texts(drawn)
+
+
+def test_independent_rows_draw_each_by_itself() -> None:
+    alike = sample(always([0.0] * 20), tf.zeros([8, 1]), (), max_length=4, seed=0)
+    apart = sample(always([0.0] * 20), tf.zeros([8, 1]), (), max_length=4, seed=0, independent=True)
+    assert len({tuple(row[0]) for row in texts(alike)}) == 1
+    assert len({tuple(row[0]) for row in texts(apart)}) == 8
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -90,6 +90,7 @@ def sample(
     top_k: tf.Tensor | int = 0,
     top_p: tf.Tensor | float = 1.0,
     samples: tf.Tensor | int = 1,
+    independent: bool = False,
     min_length: tf.Tensor | int = 0,
     prefix: tf.RaggedTensor | None = None,
     no_repeat_ngram: int = 0,
@@ -111,6 +112,8 @@ def sample(
         top_p: float32 [], draws from the fewest tokens that have this probability together
             (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 draws from all.
         samples: int32 [], hypotheses drawn for each row of the batch.
+        independent: Whether each row draws by itself, so that the mean over a batch varies less;
+            what is drawn for an example then depends on its place in the batch.
         min_length: int32 [] or [batch], tokens to generate before EOS may come.
         prefix: int32 [batch, (time)], tokens that each sequence must begin with.
         no_repeat_ngram: No n-gram of this many tokens comes twice in a sequence; 0 allows all.
@@ -132,10 +135,11 @@ def sample(
         forbidden=forbidden,
     ).repeat(samples)
     temperature = tf.maximum(tf.cast(temperature, tf.float32), 1e-3)
+    draws = batch * samples if independent else samples
 
     def choose(logits: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
         step_seed = tf.stack([tf.cast(seed, tf.int32), time])
-        return _draw(logits / temperature, top_k, top_p, step_seed, samples)
+        return _draw(logits / temperature, top_k, top_p, step_seed, draws)
 
     stepper = Stepper(step, repeat_rows(context, samples))
     return _generate(
@@ -148,12 +152,12 @@ def _draw(
     top_k: tf.Tensor | int,
     top_p: tf.Tensor | float,
     seed: tf.Tensor,
-    samples: tf.Tensor,
+    draws: tf.Tensor,
 ) -> tf.Tensor:
     """Draws one of the likeliest tokens of each row, int32 [rows]; sorts only where it must."""
 
     def from_all() -> tf.Tensor:
-        return _draw_index(logits, seed, samples)
+        return _draw_index(logits, seed, draws)
 
     def from_likeliest() -> tf.Tensor:
         vocabulary = tf.shape(logits)[-1]
@@ -161,24 +165,25 @@ def _draw(
         likeliest, ids = tf.math.top_k(logits, count)
         before = tf.cumsum(tf.nn.softmax(likeliest), axis=-1, exclusive=True)
         likeliest = tf.where(before < tf.maximum(top_p, 1e-6), likeliest, NEVER)
-        return tf.gather(ids, _draw_index(likeliest, seed, samples), batch_dims=1)
+        return tf.gather(ids, _draw_index(likeliest, seed, draws), batch_dims=1)
 
     top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
     return tf.cond((top_k > 0) | (top_p < 1.0), from_likeliest, from_all)
 
 
-def _draw_index(logits: tf.Tensor, seed: tf.Tensor, samples: tf.Tensor) -> tf.Tensor:
+def _draw_index(logits: tf.Tensor, seed: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Draws from the softmax of each row by the Gumbel-max trick, int32 [rows].
 
     The index of the largest logit, once Gumbel noise is added to each, is such a draw (Gumbel
-    1954). The samples of one example have noise of their own, and all examples the same: so what is
-    drawn for an example depends neither on the others in the batch nor, with Philox, on the device.
+    1954). The noise of the first `draws` rows comes again in the next ones. Where they are the
+    samples of one example, what is drawn for it depends neither on the others in the batch nor,
+    with Philox, on the device.
     """
     rows, vocabulary = tf.unstack(tf.shape(logits))
     uniform = tf.random.stateless_uniform(
-        [samples, vocabulary], seed, minval=1e-20, maxval=1.0, alg="philox"
+        [draws, vocabulary], seed, minval=1e-20, maxval=1.0, alg="philox"
     )
-    noise = tf.tile(-tf.math.log(-tf.math.log(uniform)), [rows // samples, 1])
+    noise = tf.tile(-tf.math.log(-tf.math.log(uniform)), [rows // draws, 1])
     return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
 
 

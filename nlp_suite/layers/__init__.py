@@ -13,6 +13,7 @@ from nlp_suite.layers.building import (
     build_encoder_stack,
     build_image_encoder,
     build_logits,
+    build_scheduled_sampling,
     build_stack,
     load_embeddings,
     tower,
@@ -31,6 +32,7 @@ from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
+from nlp_suite.layers.scheduled_sampling import ScheduledSampling, grow_sampling
 from nlp_suite.layers.stacks import RNNStack
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors, read_vectors
 
@@ -46,6 +48,7 @@ __all__ = [
     "Pooling",
     "PretrainedImageEncoder",
     "RNNStack",
+    "ScheduledSampling",
     "TiedLogits",
     "TokenEmbedding",
     "VariationalDropout",
@@ -55,12 +58,14 @@ __all__ = [
     "build_encoder_stack",
     "build_image_encoder",
     "build_logits",
+    "build_scheduled_sampling",
     "build_stack",
     "disable_cudnn",
     "finetune",
     "finetune_in_turn",
     "fit_vectors",
     "freeze_until",
+    "grow_sampling",
     "load_embeddings",
     "rate_scales",
     "read_vectors",

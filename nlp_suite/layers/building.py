@@ -15,6 +15,7 @@ from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.decoder import Decoder
 from nlp_suite.layers.embeddings import Logits, TiedLogits, TokenEmbedding
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
+from nlp_suite.layers.scheduled_sampling import ScheduledSampling
 from nlp_suite.layers.stacks import RNNStack
 from nlp_suite.layers.vectors import read_vectors
 
@@ -121,6 +122,15 @@ def build_decoder(config: EncoderDecoderConfig, embedding: TokenEmbedding) -> De
         _attention(config),
         input_feeding=config.input_feeding,
     )
+
+
+def build_scheduled_sampling(config: EncoderDecoderConfig) -> ScheduledSampling | None:
+    """Makes what lets a decoder read its own predictions in training, if the settings want it.
+
+    Args:
+        config: A task's settings.
+    """
+    return ScheduledSampling(config.scheduled_sampling) if config.scheduled_sampling else None
 
 
 def build_image_encoder(name: str, units: int) -> keras.layers.Layer:

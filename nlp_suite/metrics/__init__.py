@@ -7,6 +7,7 @@ shares, accuracies and F1 from 0 to 1.
 from __future__ import annotations
 
 from nlp_suite.metrics.captions import captioning
+from nlp_suite.metrics.cider import CiderD
 from nlp_suite.metrics.classes import (
     Calibration,
     calibration,
@@ -25,6 +26,7 @@ from nlp_suite.metrics.translations import (
 
 __all__ = [
     "Calibration",
+    "CiderD",
     "Statistics",
     "bleu_of",
     "bleu_statistics",

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
-from nlp_suite.metrics.cider import Words, cider_d
+from nlp_suite.metrics.cider import cider_d
+
+Words = list[str]
 
 _log = logging.getLogger(__name__)
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")

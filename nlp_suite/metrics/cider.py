@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
-Words = list[str]
-Ngram = tuple[str, ...]
+Caption = Sequence[Hashable]
+"""The words of a caption, or its token ids."""
+Ngram = tuple[Hashable, ...]
 Vector = dict[Ngram, float]
 
 LONGEST_NGRAM = 4
@@ -20,7 +21,50 @@ SIGMA = 6.0
 """Spread, in words, of the Gaussian that punishes captions longer or shorter than a reference."""
 
 
-def cider_d(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) -> float:
+class CiderD:
+    """Scores captions one by one, their n-grams weighed by how many images have them.
+
+    Args:
+        references: The words of the right captions of each image from which the weights come.
+
+    Example:
+        >>> cider = CiderD([[["red", "cat"]], [["a", "dog"]]])
+        >>> cider.score(["red", "cat"], [["red", "cat"]])
+        5.0
+    """
+
+    def __init__(self, references: Iterable[Iterable[Caption]]) -> None:
+        self.seen: Counter[Ngram] = Counter()
+        self.images = 0
+        for given in references:
+            self.seen.update({ngram for reference in given for ngram in ngrams(reference)})
+            self.images += 1
+
+    def score(self, candidate: Caption, references: Sequence[Caption]) -> float:
+        """Returns the CIDEr-D of a caption, from 0 to 10: the mean over its references.
+
+        Args:
+            candidate: Its words.
+            references: The words of the right captions of its image.
+        """
+        vectors = self._vectors(candidate)
+        total = 0.0
+        for reference in references:
+            difference = len(candidate) - len(reference)
+            punished = math.exp(-(difference**2) / (2 * SIGMA**2))
+            total += _similarity(vectors, self._vectors(reference)) * punished
+        return 10 * total / len(references)
+
+    def _vectors(self, words: Caption) -> list[Vector]:
+        """Weighs the n-grams of a caption by TF-IDF, a vector for each n."""
+        vectors: list[Vector] = [{} for _ in range(LONGEST_NGRAM)]
+        for ngram, count in ngrams(words).items():
+            weight = math.log(self.images / max(self.seen[ngram], 1))
+            vectors[len(ngram) - 1][ngram] = count * weight
+        return vectors
+
+
+def cider_d(candidates: Sequence[Caption], references: Sequence[Sequence[Caption]]) -> float:
     """Returns the mean CIDEr-D of captions, from 0 to 10.
 
     An n-gram weighs the logarithm of images over images that have it among their references, so
@@ -40,34 +84,17 @@ def cider_d(candidates: Sequence[Words], references: Sequence[Sequence[Words]]) 
         >>> cider_d([["red", "cat"], ["a", "dog"]], [[["red", "cat"]], [["a", "dog"]]])
         5.0
     """
-    seen: Counter[Ngram] = Counter()
-    for given in references:
-        seen.update({ngram for reference in given for ngram in ngrams(reference)})
-    total = 0.0
-    for candidate, given in zip(candidates, references, strict=True):
-        vectors = _vectors(candidate, seen, len(references))
-        for reference in given:
-            similarity = _similarity(vectors, _vectors(reference, seen, len(references)))
-            difference = len(candidate) - len(reference)
-            total += similarity * math.exp(-(difference**2) / (2 * SIGMA**2)) / len(given)
-    return 10 * total / len(candidates)
+    cider = CiderD(references)
+    return sum(map(cider.score, candidates, references)) / len(candidates)
 
 
-def ngrams(words: Words) -> Counter[Ngram]:
+def ngrams(words: Caption) -> Counter[Ngram]:
     """Counts the n-grams of a caption, n from 1 to 4."""
     return Counter(
         tuple(words[start : start + n])
         for n in range(1, LONGEST_NGRAM + 1)
         for start in range(len(words) - n + 1)
     )
-
-
-def _vectors(words: Words, seen: Counter[Ngram], images: int) -> list[Vector]:
-    """Weighs the n-grams of a caption by TF-IDF, a vector for each n."""
-    vectors: list[Vector] = [{} for _ in range(LONGEST_NGRAM)]
-    for ngram, count in ngrams(words).items():
-        vectors[len(ngram) - 1][ngram] = count * math.log(images / max(seen[ngram], 1))
-    return vectors
 
 
 def _similarity(candidate: list[Vector], reference: list[Vector]) -> float:

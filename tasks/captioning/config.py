@@ -9,12 +9,14 @@ from nlp_suite.config import (
     EncoderDecoderConfig,
     FinetuningConfig,
     GenerationConfig,
+    RewardConfig,
     Schedule,
 )
+from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, GenerationConfig):
+class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, RewardConfig, GenerationConfig):
     """A convolutional encoder and a recurrent decoder with attention over image regions."""
 
     image_encoder: str = "lite0"
@@ -45,6 +47,19 @@ class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, GenerationConfig)
     """About how long the captions of a validation sample may take after each epoch."""
     max_length: int = 30
     """Longest caption, in tokens."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that do not go together.
+
+        Raises:
+            UserError: When a run might stop before the epochs with rewards come.
+        """
+        super().__post_init__()
+        if self.reward_epochs and self.patience:
+            raise UserError(
+                "`patience` must be 0 with reward_epochs, which come last. Received: "
+                f"patience={self.patience}, reward_epochs={self.reward_epochs}. Pass --patience 0."
+            )
 
 
 CONFIG = CaptioningConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +16,7 @@ from nlp_suite import baselines, metrics, plots
 from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.efficientnet import FEATURES, lite0_regions
+from nlp_suite.encoded import Array
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.images import decode_images
 from nlp_suite.layers import (
@@ -24,14 +25,17 @@ from nlp_suite.layers import (
     build_decoder,
     build_embedding,
     build_image_encoder,
+    build_scheduled_sampling,
     finetune,
     load_embeddings,
 )
 from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.portable import Reader
+from nlp_suite.self_critical import self_critical
 from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
 from nlp_suite.signatures import Signature
-from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
+from nlp_suite.task import Rollout
+from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
 from tasks.captioning.model import FeatureEncoder
 
@@ -108,6 +112,7 @@ class Captioning(GeneratingTask[CaptioningConfig]):
             RegionEncoder(encoder),
             Bridge(config.bridge, [[[config.units]]], decoder.stack.state_sizes),
             decoder,
+            build_scheduled_sampling(config),
         )
         size = config.image_size
         source = np.zeros([1, 2, FEATURES] if self._has_features else [1, size, size, 3], "uint8")
@@ -115,6 +120,25 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         if isinstance(encoder, PretrainedImageEncoder):
             finetune(encoder.backbone, config)
         return model
+
+    def rollout(self, epoch: int) -> Rollout | None:
+        """Rewards captions of the model's own by CIDEr-D in the last epochs."""
+        if epoch < self.config.epochs - self.config.reward_epochs:
+            return None
+        return self_critical(partial(_rewards, self._cider), self.config.max_length)
+
+    @cached_property
+    def _cider(self) -> metrics.CiderD:
+        """CIDEr-D in token ids with EOS, without which captions would end in the middle.
+
+        An image is known by its hash, for all of them may not fit the memory.
+        """
+        references: dict[int, list[list[int]]] = {}
+        for batch in batches(self.examples("train"), 256, ("image", "caption")):
+            tokens = with_eos(self.writer.encode(batch["caption"])).to_list()
+            for image, caption in zip(batch["image"].numpy(), tokens, strict=True):
+                references.setdefault(hash(image), []).append(caption)
+        return metrics.CiderD(references.values())
 
     def initialize(self, model: keras.Model) -> None:
         """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors."""
@@ -192,6 +216,20 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         decode = tf.function(partial(decode_images, size=PIXELS), reduce_retracing=True)
         encoded = (batch["image"] for batch in batches(examples, 256, ("image",)))
         return np.concatenate([decode(images).numpy() for images in encoded])
+
+
+def _rewards(cider: metrics.CiderD, captions: Array, references: Array) -> Array:
+    """Computes the CIDEr-D of token ids against one reference each, float32 [batch].
+
+    The score against several references is the mean over them, and each of them is an example of
+    its own: so this is the same in the mean.
+    """
+    pairs = zip(map(_unpadded, captions), map(_unpadded, references), strict=True)
+    return np.array([cider.score(caption, [right]) for caption, right in pairs], np.float32)
+
+
+def _unpadded(tokens: Array) -> list[int]:
+    return tokens[tokens != PAD].tolist()
 
 
 def _by_image(

@@ -21,6 +21,7 @@ from nlp_suite.layers import (
     build_decoder,
     build_embedding,
     build_encoder_stack,
+    build_scheduled_sampling,
     load_embeddings,
     tower,
 )
@@ -81,6 +82,7 @@ class Translation(GeneratingTask[TranslationConfig]):
             TextEncoder(embedding, encoder),
             Bridge(self.config.bridge, encoder.state_sizes, decoder.stack.state_sizes),
             decoder,
+            build_scheduled_sampling(self.config),
         )
         model({"source": np.full([1, 2], EOS), "tokens": np.full([1, 2], EOS)})
         return model
