@@ -11,7 +11,7 @@ def cross_entropy(logits: Any, targets: Any, smoothing: float = 0.0) -> Any:
     """Measures the surprise at each target.
 
     The probabilities are computed once, for the loss and for its gradient. TensorFlow's own
-    function for this takes three times as long on a CPU, where large vocabularies make it one of
+    function for this takes several times as long on a CPU, where large vocabularies make it one of
     the slowest parts of a step.
 
     Args:

@@ -71,7 +71,7 @@ vocabulary (three a step, in bfloat16 where the processor has it) are the larges
 near the rate of the machine. What made steps faster, found with TensorFlow's profiler:
 
 - In the loop backwards, the recurrent kernel is transposed once. TensorFlow transposes it anew in
-  each product, which then takes two to four times as long.
+  each product, which then takes several times as long.
 - Inputs are projected before the loop, and the gradient of the recurrent kernel is one product
   after it. Under bfloat16 the small products are in bfloat16 too, states and gates are not.
 - A layer that reads in one direction reads a batch in two parts, one for each core. Two directions
@@ -81,7 +81,7 @@ near the rate of the machine. What made steps faster, found with TensorFlow's pr
 
 What did not: XLA for the elementwise part of a step (no faster, and compiled anew for each shape);
 one sigmoid for all gates with tanh as a stretched sigmoid (slower); two parts with Keras's own
-loop (slower from 64 rows on). Slices in place of splits cost a tenth of a step, for the gradient
+loop (slower from 64 rows on). Slices in place of splits cost more than the parts gained, for the gradient
 of a slice fills the whole with zeros."""
 
 

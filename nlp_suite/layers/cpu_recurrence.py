@@ -6,7 +6,7 @@ The one file of the layers that is written for TensorFlow. What it does that Ker
 - The gradient of the recurrent kernel is one large product after the loop backwards, not one small
   product a step. (The approach of Appleyard et al. 2016, https://arxiv.org/abs/1604.01946.)
 - The loop backwards multiplies with a kernel transposed once. TensorFlow transposes anew in each
-  product, which then takes two to four times as long.
+  product, which then takes several times as long.
 - Under mixed precision the products alone are in bfloat16; gates and states stay in float32, where
   elementwise operations are faster on a CPU, and more exact.
 - Products this small keep one core busy: parts of a batch can be read side by side.
