@@ -66,9 +66,11 @@ than it costs TensorFlow, so measure on an idle one."""
 
 
 TRIED = """\
-A step on a CPU is products and little else: of language modeling and translation, those with the
-vocabulary (three a step, in bfloat16 where the processor has it) are the largest part, and run
-near the rate of the machine. What made steps faster, found with TensorFlow's profiler:
+Of a step of language modeling or translation, the products with the vocabulary (three a step, in
+bfloat16 where the processor has it) are the largest part, and run near the rate of the machine. A
+step of sentiment analysis is short: most of it are hundreds of small operations, and the update of
+two tables of vectors. Of captioning's, the largest part is dropping and projecting the features of
+the images. What made steps faster, found with TensorFlow's profiler:
 
 - In the loop backwards, the recurrent kernel is transposed once. TensorFlow transposes it anew in
   each product, which then takes several times as long.
