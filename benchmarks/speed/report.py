@@ -83,8 +83,8 @@ the images. What made steps faster, found with TensorFlow's profiler:
 
 What did not: XLA for the elementwise part of a step (no faster, and compiled anew for each shape);
 one sigmoid for all gates with tanh as a stretched sigmoid (slower); two parts with Keras's own
-loop (slower from 64 rows on). Slices in place of splits cost more than the parts gained, for the gradient
-of a slice fills the whole with zeros."""
+loop (slower from 64 rows on). Slices in place of splits cost more than the parts gained, for the
+gradient of a slice fills the whole with zeros."""
 
 
 @dataclass
