@@ -133,16 +133,7 @@ def test_the_layers_for_tensorflow_are_imported_where_they_are_used() -> None:
 
 @pytest.mark.parametrize("path", [*LIBRARY, *TASK_FILES], ids=name_of)
 def test_large_packages_are_imported_where_they_are_used(path: Path) -> None:
-    late = {
-        "tensorflow_datasets",
-        "sklearn",
-        "matplotlib",
-        "nltk",
-        "rich",
-        "optuna",
-        "mlflow",
-        "ray",
-    }
+    late = SLOW - {"tensorflow", "keras"}
     assert packages(path, at_import=True) & late == set()
 
 
