@@ -130,7 +130,9 @@ class Learner(MultiWorkerModel):
         """
         state = {name: variable.numpy() for name, variable in self._variables().items()}
         for i, variable in enumerate(self.carried):
-            state[f"carried/{i}"] = self._strategy.gather(variable, axis=0).numpy()
+            rows = self._strategy.gather(variable, axis=0)
+            # NumPy's files do not know bfloat16; float32 holds the same numbers.
+            state[f"carried/{i}"] = tf.cast(rows, tf.float32).numpy()
         return state
 
     def set_state(self, state: dict[str, Array]) -> None:
@@ -166,7 +168,7 @@ class Learner(MultiWorkerModel):
         )
         local = map(strategy.experimental_local_results, (variable, own))
         for part, value in zip(*local, strict=True):
-            part.assign(value)
+            part.assign(tf.cast(value, part.dtype))
 
     def _metric_variables(self) -> list[keras.Variable]:
         return [variable for metric in self.metrics for variable in metric.variables]

@@ -89,8 +89,15 @@ def run_program(program: str, folder: Path, ends_with: int = 0) -> None:
         (TinyClassifier, replace(QUICK, precision="mixed_float16", batch_tokens=20)),
         (TinyLanguageModel, replace(QUICK, optimizer="nt_asgd", schedule="plateau")),
         (TinyLanguageModel, replace(QUICK, optimizer="sgd", random_bptt=True)),
+        (TinyLanguageModel, replace(QUICK, precision="mixed_bfloat16")),
     ],
-    ids=["float32 with averages", "float16 with batches of tokens", "carried state", "random bptt"],
+    ids=[
+        "float32 with averages",
+        "float16 with batches of tokens",
+        "carried state",
+        "random bptt",
+        "carried state in bfloat16",
+    ],
 )
 def test_a_killed_run_ends_bitwise_equal_to_one_that_was_not(
     task_class: type[TinyClassifier],
