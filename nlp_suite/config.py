@@ -16,6 +16,7 @@ from typing import Any, Literal
 from nlp_suite.errors import UserError
 
 BatchSize = int | Literal["auto"]
+Decode = Literal["greedy", "beam", "consensus", "sample"]
 Schedule = Literal[
     "constant", "inverse_sqrt", "cosine", "one_cycle", "slanted_triangular", "plateau"
 ]
@@ -311,8 +312,10 @@ class RewardConfig:
 class DecodingConfig:
     """How text is generated."""
 
-    decode: Literal["greedy", "beam", "sample"] = "beam"
-    """beam keeps several hypotheses and finds better texts than greedy; sample draws at random."""
+    decode: Decode = "beam"
+    """beam keeps several hypotheses and finds better texts than greedy; consensus chooses among
+    them the one that has most in common with the others (Kumar & Byrne 2004); sample draws at
+    random."""
     max_length: int = 100
     """Longest generated text, in tokens."""
     min_length: int = 0
@@ -365,7 +368,8 @@ class GenerationConfig(DecodingConfig, Config):
             nlp_suite.errors.UserError: `top_p` must be above 0 and at most 1. Received: top_p=1.5.
         """
         super().__post_init__()
-        most = {"greedy": 1, "beam": self.beam_width}.get(self.decode, self.n_best)
+        beams = dict.fromkeys(("beam", "consensus"), self.beam_width)
+        most = {"greedy": 1, **beams}.get(self.decode, self.n_best)
         if self.n_best > most:
             raise UserError(
                 f"`n_best` must be at most {most} with decode={self.decode}. "

@@ -75,6 +75,10 @@ class Ensemble(keras.Model):
         logits, states = zip(*answers, strict=True)
         return _average(logits), states
 
+    def recall(self, *arguments: Any) -> Any:
+        """Looks up what the first member remembers of the training data, which all have read."""
+        return self.members[0].recall(*arguments)
+
     def step(self, tokens: Any, state: Any, context: Any = ()) -> tuple[Any, Any, Any]:
         """Predicts one next token.
 

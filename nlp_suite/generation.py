@@ -12,7 +12,16 @@ import tensorflow as tf
 from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.config import GenerationConfig
 from nlp_suite.datasets import Example
-from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
+from nlp_suite.decoding import (
+    Hypotheses,
+    Votes,
+    align,
+    beam_search,
+    consensus,
+    greedy,
+    sample,
+    score,
+)
 from nlp_suite.signatures import Portable, Signature, step_graphs
 from nlp_suite.task import Task
 from nlp_suite.text import EOS, PAD, Tokenizer, with_eos
@@ -31,11 +40,18 @@ class Start(NamedTuple):
         state: The first recurrent state, a tuple of float [batch, units].
         context: What stays the same at all steps, such as a memory and its mask.
         prefix: Tokens each text must begin with, ragged int32 [batch, time]; None for none.
+        votes: Texts from elsewhere that have a say with `decode=consensus`; None for none.
     """
 
     state: Any
     context: Any = ()
     prefix: tf.RaggedTensor | None = None
+    votes: Votes | None = None
+
+    @property
+    def beginning(self) -> dict[str, Any]:
+        """What every way of decoding begins with."""
+        return {"state": self.state, "context": self.context, "prefix": self.prefix}
 
 
 class GeneratingTask(Task[ConfigT]):
@@ -123,7 +139,12 @@ class GeneratingTask(Task[ConfigT]):
             return self._beam(model, start, {"n_best": config.n_best})
         if config.decode == "sample":
             return self._sample(model, start, {"samples": config.n_best})
-        return greedy(model.step, **start._asdict(), **self._rules(), max_length=config.max_length)
+        if config.decode == "consensus":
+            found = self._beam(model, start, {"n_best": config.beam_width})
+            return consensus(
+                found, model.step, **start.beginning, others=start.votes, n_best=config.n_best
+            )
+        return greedy(model.step, **start.beginning, **self._rules(), max_length=config.max_length)
 
     def attended(
         self, model: keras.Model, examples: Iterable[Example]
@@ -252,7 +273,7 @@ class GeneratingTask(Task[ConfigT]):
         Returns:
             float32 [batch], natural logarithms, the end of the text included.
         """
-        state, context, prefix = self.start(model, inputs)
+        state, context, prefix, _ = self.start(model, inputs)
         tokens = with_eos(self.writer.encode(target))
         if prefix is None:
             return tf.reduce_sum(score(model.step, state, context, tokens), axis=1)
@@ -270,7 +291,7 @@ class GeneratingTask(Task[ConfigT]):
             "diversity_penalty": self.config.diversity_penalty,
         }
         return beam_search(
-            model.step, **start._asdict(), **self._rules(), **{**defaults, **options}
+            model.step, **start.beginning, **self._rules(), **{**defaults, **options}
         )
 
     def _sample(self, model: keras.Model, start: Start, options: Mapping[str, Any]) -> Hypotheses:
@@ -281,7 +302,7 @@ class GeneratingTask(Task[ConfigT]):
             "top_k": self.config.top_k,
             "top_p": self.config.top_p,
         }
-        return sample(model.step, **start._asdict(), **self._rules(), **{**defaults, **options})
+        return sample(model.step, **start.beginning, **self._rules(), **{**defaults, **options})
 
     def _rules(self) -> dict[str, Any]:
         """What every way of decoding keeps to."""

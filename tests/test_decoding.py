@@ -24,14 +24,18 @@ from random_decoder import (
 
 from nlp_suite.config import GenerationConfig
 from nlp_suite.decoding import (
+    Hypotheses,
+    Votes,
     align,
     attended_words,
     beam_search,
+    consensus,
     ensemble,
     greedy,
     sample,
     score,
 )
+from nlp_suite.decoding.consensus import expected_f1
 from nlp_suite.errors import UserError
 from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 from nlp_suite.text import WordTokenizer
@@ -113,6 +117,54 @@ def test_an_empty_batch_gives_an_empty_answer() -> None:
         sample(MODEL.step, *given([]), max_length=4, seed=0, samples=2),
     ):
         assert len(hypotheses.tokens) == len(attention_of(hypotheses)) == 0
+
+
+def test_a_consensus_need_not_be_the_most_probable() -> None:
+    """The F1 of "4" is 2/3 and 0 with the others, that of "4 5" 2/3 and 1/2, that of "6 5" 1/2."""
+    found = Hypotheses(
+        tokens=tf.constant([[[4, EOS, PAD], [4, 5, EOS], [6, 5, EOS]]]),
+        log_probability=tf.zeros([1, 3]),
+        score=tf.math.log([[0.4, 0.3, 0.3]]),
+        attention=None,
+    )
+    chosen = consensus(found, always([0.0] * 8), NO_STATE, (), n_best=3)
+    assert chosen.tokens.numpy().tolist() == [[[4, 5, EOS], [4, EOS, PAD], [6, 5, EOS]]]
+    expected = [0.4 * 2 / 3 + 0.3 + 0.3 / 2, 0.4 + 0.3 * 2 / 3, 0.3 + 0.3 / 2]
+    np.testing.assert_allclose(chosen.score, [expected], rtol=1e-5)
+    np.testing.assert_allclose(chosen.log_probability, np.log([[8.0**-3, 8.0**-2, 8.0**-3]]))
+
+
+def test_a_word_that_comes_twice_counts_twice_in_a_consensus() -> None:
+    """The F1 of "4 4 4" and "4 4" is 4/5, that of "4 4 4" and "4" is 1/2."""
+    tokens = tf.constant([[[4, 4, 4, EOS], [4, 4, EOS, PAD], [4, EOS, PAD, PAD]]])
+    f1 = expected_f1(tokens, tf.constant([[0.0, 0.6, 0.4]]))
+    np.testing.assert_allclose(f1[0, 0], 0.6 * 4 / 5 + 0.4 / 2)
+
+
+def test_what_others_say_has_its_share_in_a_consensus() -> None:
+    """The others outvote the hypotheses with a share of 0.9, and not with one of 0.1."""
+    found = beam_search(always([0.0, 0.0, 0.0, 9.0, 3.0]), NO_STATE, (), max_length=2, beam_width=2)
+    foreign = tf.constant([[[5, 6, EOS, PAD], [5, 6, 6, EOS]]])
+    for share, text in ((0.9, [5, 6]), (0.1, [])):
+        votes = Votes(foreign, tf.fill([1, 2], share / 2))
+        step = always([0.0, 0.0, 0.0, 9.0, 3.0, 0.0, 0.0])
+        chosen = consensus(found, step, NO_STATE, (), others=votes)
+        assert [token for token in texts(chosen)[0][0] if token != EOS] == text
+
+
+def test_a_consensus_knows_what_its_model_thinks_of_it() -> None:
+    prompts = [[4, 6], [], [5], [EOS, 4]]
+    prefix = tf.ragged.constant(prompts, tf.int32)
+    found = beam_search(MODEL.step, *given(), max_length=4, prefix=prefix, beam_width=3, n_best=3)
+    chosen = consensus(found, MODEL.step, *given(), prefix=prefix, n_best=2)
+    for row, candidates in enumerate(texts(chosen)):
+        assert all(tokens in texts(found)[row] for tokens in candidates)
+        for n, tokens in enumerate(candidates):
+            gains, attention = MODEL.teacher_forced(HIDDEN[row], memory_of(row), tokens)
+            total = gains[len(prompts[row]) :].sum()
+            np.testing.assert_allclose(chosen.log_probability[row, n], total, atol=1e-5)
+            seen = attention_of(chosen)[row, n, : len(tokens), : MEMORY_LENGTHS[row]]
+            np.testing.assert_allclose(seen, attention, atol=1e-5)
 
 
 def test_a_prefix_is_kept_and_costs_nothing() -> None:

@@ -43,31 +43,63 @@ def score(
         >>> score(indifferent, tf.zeros([1, 1]), (), tf.ragged.constant([[2, 3]])).numpy().round(4)
         array([[-1.3863, -1.3863]], dtype=float32)
     """
+    gains, _ = follow(step, state, context, targets.to_tensor(PAD), start_token=start_token)
+    return tf.where(tf.sequence_mask(targets.row_lengths(), tf.shape(gains)[1]), gains, 0.0)
+
+
+def follow(
+    step: StepFunction,
+    state: Nested,
+    context: Nested,
+    tokens: tf.Tensor,
+    *,
+    start_token: int = BOS,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Takes the steps that write given texts.
+
+    Args:
+        step: One step of the model.
+        state: Its state before the first step, leading axis batch.
+        context: What stays constant, leading axis batch.
+        tokens: int32 [batch, time], right-padded with PAD.
+        start_token: The token fed in first.
+
+    Returns:
+        The log-probability of each token, float32 [batch, time], and what it attended to, float32
+        [batch, time, memory time], or None; both 0 at PAD.
+    """
     stepper = Stepper(step, context)
-    dense = tf.cast(targets.to_tensor(PAD), tf.int32)
-    batch, times = tf.unstack(tf.shape(dense))
-    inputs = tf.concat([tf.fill([batch, 1], start_token), dense], axis=1)
-    real = tf.sequence_mask(targets.row_lengths(), times)
+    tokens = tf.cast(tokens, tf.int32)
+    batch, times = tf.unstack(tf.shape(tokens))
+    inputs = tf.concat([tf.fill([batch, 1], start_token), tokens], axis=1)
+    attentions = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
 
     def advance(
-        time: tf.Tensor, state: Nested, gains: tf.Tensor
-    ) -> tuple[tf.Tensor, Nested, tf.Tensor]:
-        logits, state, _ = stepper(tf.gather(inputs, time, axis=1), state)
-        token = tf.gather(dense, time, axis=1)
+        time: tf.Tensor, state: Nested, gains: tf.Tensor, attentions: tf.TensorArray
+    ) -> tuple[tf.Tensor, Nested, tf.Tensor, tf.TensorArray]:
+        logits, state, attention = stepper(tf.gather(inputs, time, axis=1), state)
+        token = tf.gather(tokens, time, axis=1)
         gain = tf.gather(logits, token, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
-        return time + 1, state, write_column(gains, time, gain)
+        gains = write_column(gains, time, gain)
+        return time + 1, state, gains, attentions.write(time, attention)
 
-    _, _, gains = tf.while_loop(
+    _, _, gains, attentions = tf.while_loop(
         lambda time, *_: time < times,
         advance,
-        (tf.constant(0), state, tf.zeros([batch, times])),
+        (tf.constant(0), state, tf.zeros([batch, times]), attentions),
         shape_invariants=(
             tf.TensorShape([]),
             loose_shapes(state, keep_features=True),
             tf.TensorShape([None, None]),
+            None,
         ),
     )
-    return tf.where(real, gains, 0.0)
+    real = tokens != PAD
+    gains = tf.where(real, gains, 0.0)
+    if not stepper.attends:
+        return gains, None
+    attention = tf.transpose(attentions.stack(), [1, 0, 2])
+    return gains, tf.where(real[..., tf.newaxis], attention, 0.0)
 
 
 def ensemble(steps: Sequence[StepFunction]) -> StepFunction:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nlp_suite.config import (
+    Decode,
     EncoderDecoderConfig,
+    EvaluationConfig,
     FinetuningConfig,
     GenerationConfig,
     RewardConfig,
@@ -16,7 +18,21 @@ from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, RewardConfig, GenerationConfig):
+class NeighbourConfig(EvaluationConfig):
+    """How captions of similar images have a say."""
+
+    neighbours: int = 8
+    """Training images most like an image whose captions have a say in --decode consensus, and can
+    be its choice (Devlin et al. 2015); 0 asks none. With lite0 alone: the features of other
+    encoders change while they learn."""
+    neighbour_share: float = 0.5
+    """How much they count in all, from 0 to 1; the hypotheses of the network count the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptioningConfig(
+    NeighbourConfig, EncoderDecoderConfig, FinetuningConfig, RewardConfig, GenerationConfig
+):
     """A convolutional encoder and a recurrent decoder with attention over image regions."""
 
     image_encoder: str = "lite0"
@@ -45,16 +61,31 @@ class CaptioningConfig(EncoderDecoderConfig, FinetuningConfig, RewardConfig, Gen
     the score stands still for a while, so 0: never."""
     score_seconds: float = 3.0
     """About how long the captions of a validation sample may take after each epoch."""
+    decode: Decode = "consensus"
+    """beam keeps several hypotheses and finds better captions than greedy; consensus chooses among
+    them and the captions of similar images the one that has most in common with the others; sample
+    draws at random."""
+    beam_width: int = 8
+    """Hypotheses kept at each step of beam search; a consensus is the better the more there are."""
     max_length: int = 30
     """Longest caption, in tokens."""
+    memory_size: int = 4_096
+    """Captions remembered with the features of their images, for --neighbours: all the builtin
+    ones, of larger data as many at even distances; 4,096 take 11 MB of the weights."""
 
     def __post_init__(self) -> None:
         """Refuses settings that do not go together.
 
         Raises:
-            UserError: When a run might stop before the epochs with rewards come.
+            UserError: When a run might stop before the epochs with rewards come, or a number makes
+                no sense.
         """
         super().__post_init__()
+        if not 0 <= self.neighbour_share <= 1:
+            raise UserError(
+                "`neighbour_share` must be from 0 to 1. "
+                f"Received: neighbour_share={self.neighbour_share}. Try 0.5."
+            )
         if self.reward_epochs and self.patience:
             raise UserError(
                 "`patience` must be 0 with reward_epochs, which come last. Received: "

@@ -15,6 +15,7 @@ import tensorflow as tf
 from nlp_suite import baselines, metrics, plots
 from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
+from nlp_suite.decoding import Votes
 from nlp_suite.efficientnet import FEATURES, lite0_regions
 from nlp_suite.encoded import Array
 from nlp_suite.generation import GeneratingTask, Start
@@ -32,12 +33,12 @@ from nlp_suite.layers import (
 from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.portable import Reader
 from nlp_suite.self_critical import self_critical
-from nlp_suite.seq2seq import EncoderDecoder, RegionEncoder
+from nlp_suite.seq2seq import RegionEncoder
 from nlp_suite.signatures import Signature
 from nlp_suite.task import Rollout
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
-from tasks.captioning.model import FeatureEncoder
+from tasks.captioning.model import Captioner, CaptionMemory, FeatureEncoder
 
 DATA = Path(__file__).parent / "data"
 PIXELS = 64
@@ -100,6 +101,10 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     def _has_features(self) -> bool:
         return self.config.image_encoder == "lite0"
 
+    @property
+    def _has_memory(self) -> bool:
+        return self._has_features and self.config.memory_size > 0
+
     def build_model(self) -> keras.Model:
         """Builds the encoder-decoder."""
         config = self.config
@@ -108,11 +113,13 @@ class Captioning(GeneratingTask[CaptioningConfig]):
             encoder = FeatureEncoder(config.units, config.dropout)
         else:
             encoder = build_image_encoder(config.image_encoder, config.units)
-        model = EncoderDecoder(
+        memory = CaptionMemory(config.memory_size, FEATURES) if self._has_memory else None
+        model = Captioner(
             RegionEncoder(encoder),
             Bridge(config.bridge, [[[config.units]]], decoder.stack.state_sizes),
             decoder,
             build_scheduled_sampling(config),
+            memory=memory,
         )
         size = config.image_size
         source = np.zeros([1, 2, FEATURES] if self._has_features else [1, size, size, 3], "uint8")
@@ -141,7 +148,10 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         return metrics.CiderD(references.values())
 
     def initialize(self, model: keras.Model) -> None:
-        """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors."""
+        """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors.
+
+        A network with a memory learns the captions by heart.
+        """
         if isinstance(model.encoder.encoder, PretrainedImageEncoder):
             model.encoder.encoder.load_imagenet()
         if self.config.embeddings != "none":
@@ -151,10 +161,34 @@ class Captioning(GeneratingTask[CaptioningConfig]):
                 self.writer.vocabulary,
                 self.config.seed,
             )
+        if model.memory is not None:
+            model.memory.remember(*self._remembered())
+
+    def _remembered(self) -> tuple[Array, Array]:
+        """Gives features and captions of training examples at even distances."""
+        examples = self.examples("train")
+        stride = -(-len(examples) // self.config.memory_size)
+        chosen = islice(examples, 0, None, stride)
+        look = tf.function(self._look, reduce_retracing=True)
+        images, captions = [], []
+        for batch in batches(chosen, 256, ("image", "caption")):
+            images.append(look(batch).numpy())
+            captions.append(with_eos(self.writer.encode(batch["caption"])))
+        return np.concatenate(images), tf.concat(captions, axis=0).to_tensor(PAD).numpy()
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
-        """Looks at the images."""
-        return Start(*model.start(self._look(inputs)))
+        """Looks at the images, and for similar ones where there is a memory of them."""
+        source = self._look(inputs)
+        state, context = model.start(source)
+        return Start(state, context, votes=self._votes(model, source))
+
+    def _votes(self, model: keras.Model, source: Any) -> Votes | None:
+        """Asks the captions of similar training images."""
+        neighbours = min(self.config.neighbours, self.config.memory_size)
+        if not (self._has_features and neighbours):
+            return None
+        captions, shares = model.recall(source, neighbours)
+        return Votes(captions, self.config.neighbour_share * shares)
 
     def starting(self, model: keras.Model, max_tokens: int | None) -> Signature:
         """Starts from the pixels of a decoded image, uint8 [1, size, size, 3]."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from nlp_suite.config import (
     BatchSize,
+    Decode,
     EvaluationConfig,
     GenerationConfig,
     Schedule,
@@ -56,7 +57,7 @@ class LanguageModelingConfig(
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     warmup_steps: int = 200
     """Steps in which the rate rises to its peak, which is high."""
-    decode: Literal["greedy", "beam", "sample"] = "sample"
+    decode: Decode = "sample"
     """How text is written; the most probable continuation of a prompt is a dull one."""
     temperature: float = 0.7
     """Sampling: below 1 keeps to the probable, above 1 dares more."""
