@@ -27,7 +27,7 @@ from nlp_suite.layers import (
     build_image_encoder,
     build_scheduled_sampling,
     finetune,
-    load_embeddings,
+    initialize_embedding,
 )
 from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.portable import Reader
@@ -144,13 +144,7 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors."""
         if isinstance(model.encoder.encoder, PretrainedImageEncoder):
             model.encoder.encoder.load_imagenet()
-        if self.config.embeddings != "none":
-            load_embeddings(
-                model.decoder.embedding,
-                self.config.embeddings,
-                self.writer.vocabulary,
-                self.config.seed,
-            )
+        initialize_embedding(self.config, model.decoder.embedding, self.writer.vocabulary)
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Looks at the images."""
