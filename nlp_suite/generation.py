@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 
 from nlp_suite.answering import Prediction, Tensors, batches
-from nlp_suite.config import GenerationConfig
 from nlp_suite.datasets import Example
 from nlp_suite.decoding import Hypotheses, align, beam_search, greedy, sample, score
+from nlp_suite.decoding_config import GenerationConfig
 from nlp_suite.signatures import Portable, Signature, step_graphs
 from nlp_suite.task import Task
 from nlp_suite.text import EOS, PAD, Tokenizer, with_eos

@@ -19,7 +19,7 @@ TASK_FILES = sorted((ROOT / "tasks").rglob("*.py"))
 TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
 ROOMS = (
-    "errors files config formats specials portable",
+    "errors files config decoding_config formats specials portable",
     "text images image_header efficientnet datasets",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots losses",

@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nlp_suite.config import (
-    EncoderDecoderConfig,
-    FinetuningConfig,
-    GenerationConfig,
-    RewardConfig,
-    Schedule,
-)
+from nlp_suite.config import EncoderDecoderConfig, FinetuningConfig, RewardConfig, Schedule
+from nlp_suite.decoding_config import GenerationConfig
 from nlp_suite.errors import UserError
 
 

@@ -8,12 +8,12 @@ from typing import Literal
 from nlp_suite.config import (
     BatchSize,
     EvaluationConfig,
-    GenerationConfig,
     Schedule,
     StreamConfig,
     TiedConfig,
     TransferConfig,
 )
+from nlp_suite.decoding_config import GenerationConfig
 from nlp_suite.errors import UserError
 
 
