@@ -127,6 +127,11 @@ def test_paragraphs_lose_no_word_of_a_long_line(write: Write) -> None:
     assert max(map(len, texts)) <= 20_000
 
 
+def test_a_text_whose_lines_end_as_on_an_old_mac_loses_no_word(write: Write) -> None:
+    rows = running_text(write("a.txt", "\r".join(["four"] * 20_000)))
+    assert [word for _, text in rows for word in text.split()] == ["four"] * 20_000
+
+
 def test_a_long_line_without_white_space_is_cut_between_characters(write: Write) -> None:
     rows = running_text(write("a.txt", "\u96ea" * 21_000))
     assert [text for _, text in rows] == ["\u96ea" * 2000] * 10 + ["\u96ea" * 1000]

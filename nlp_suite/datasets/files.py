@@ -81,7 +81,8 @@ class TextFile:
             with self.place.open(self.name) as raw, self._decoded(raw) as file:
                 part = self._without_byte_order_mark(file.readline(longest))
                 while part:
-                    yield number, part.removesuffix("\n").removesuffix("\r")
+                    text = part.removesuffix("\n")
+                    yield number, text if len(text) == longest else text.removesuffix("\r")
                     number += part.endswith("\n")
                     part = file.readline(longest)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -246,7 +247,7 @@ class JsonlFile(Table):
 class TxtFile(Table):
     """Running text: paragraphs where blank lines separate them, otherwise lines.
 
-    A line that is too long for a row is cut into pieces.
+    A line of LONGEST characters and more is cut into pieces.
     """
 
     def lines(self, longest: int = LONGEST) -> Iterator[Line]:

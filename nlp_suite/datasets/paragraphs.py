@@ -11,7 +11,7 @@ Line = tuple[int, str]
 """A line's number, counted from 1, and its text."""
 
 LONGEST = 20_000
-"""Characters of the longest line or paragraph that is one row; IMDB's longest review has 13,704."""
+"""Characters of a line that is no row but cut; IMDB's longest review has 13,704."""
 PIECE = 2_000
 """Characters at most of the pieces that a longer line is cut into: as many as a long paragraph
 has, so that a text of 100 kB gives rows for three splits."""
@@ -41,9 +41,9 @@ def cut_long_lines(parts: Iterable[Line], longest: int = LONGEST) -> Iterator[Li
     The pieces depend on the line alone, and no more of it than two parts is held in memory.
 
     Args:
-        parts: Numbered lines; one of more than `longest` characters comes in parts of that length,
-            all with its number.
-        longest: Characters of the longest line that stays whole.
+        parts: Numbered lines; one of `longest` characters and more may come in parts of that
+            length, all with its number.
+        longest: Characters from which on a line is cut.
 
     Yields:
         Each line, or its pieces with its number.
@@ -69,12 +69,14 @@ def cut_long_lines(parts: Iterable[Line], longest: int = LONGEST) -> Iterator[Li
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cuts a text after the last white space that leaves a piece short enough."""
-    while len(text) > PIECE:
-        end = max(text.rfind(space, 1, PIECE + 1) for space in " \t")
-        yield text[: end if end > 0 else PIECE]
-        text = text[end + 1 if end > 0 else PIECE :]
-    yield text
+    """Cuts a text at the last white space that leaves a piece short enough."""
+    begin = 0
+    while len(text) - begin > PIECE:
+        last = begin + PIECE
+        space = max(text.rfind(character, begin + 1, last + 1) for character in " \t\r")
+        yield text[begin : space if space > 0 else last]
+        begin = space + 1 if space > 0 else last
+    yield text[begin:]
 
 
 def join_paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
