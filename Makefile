@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TASKS := $(sort $(patsubst tasks/%/__main__.py,%,$(wildcard tasks/*/__main__.py)))
-VERBS := train evaluate predict export inspect
+VERBS := train evaluate predict export inspect split rates search
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlp_suite.arguments import Argument, config_arguments
-from nlp_suite.config import Config, DataConfig, DecodingConfig, EvaluationConfig
+from nlp_suite.config import Config, DataConfig, EvaluationConfig
 from nlp_suite.console import import_tensorflow
+from nlp_suite.decoding_config import DecodingConfig
 from nlp_suite.sizing import SIZED, choose_sizes, describe
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Finding the largest batch that fits the memory: `--batch-size auto`."""
+"""Whether a batch fits the memory: finding the largest that does, for `--batch-size auto`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import keras
 import tensorflow as tf
 
 from nlp_suite import devices
-from nlp_suite.feed import Feed, Splits, make_feeds
+from nlp_suite.config import Config
+from nlp_suite.encoded import Splits
+from nlp_suite.errors import UserError
+from nlp_suite.feed import Feed, make_feeds
+from nlp_suite.progress import Progress
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
 
@@ -64,6 +68,23 @@ def find_batch_size(task: Task[Any], network: keras.Model, splits: Splits) -> in
     for variable, value in zip(network.variables, before, strict=True):
         variable.assign(value)
     return found
+
+
+def too_large(feed: Feed, progress: Progress, config: Config) -> UserError:
+    """Makes the error for a batch that does not fit the memory.
+
+    Args:
+        feed: The batches of the run.
+        progress: How far it has come.
+        config: Its settings.
+    """
+    inputs, targets = next(feed.batches(progress.epoch, progress.step))
+    shapes = ", ".join(f"{n} {list(t.shape)}" for n, t in {**inputs, "targets": targets}.items())
+    return UserError(
+        f"`batch_size` must fit the memory, and a batch of {shapes} does not. Received: "
+        f"batch_size={progress.batch_size}. Pass --micro-batches {2 * config.micro_batches} for "
+        "the same training in less memory, or a smaller --batch-size with another --run-dir."
+    )
 
 
 def _try(task: Task[Any], network: keras.Model, feed: Feed) -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -96,6 +96,20 @@ class Encoded:
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0), np.int64)
 
 
+class Splits(NamedTuple):
+    """The examples that a run needs, encoded.
+
+    Attributes:
+        train: Examples to learn from.
+        validation: Examples to measure.
+        fingerprint: Tells the training examples from others.
+    """
+
+    train: Encoded
+    validation: Encoded
+    fingerprint: str
+
+
 def fingerprint(examples: Iterable[Example]) -> str:
     """Condenses the content of examples, in their order, into 16 hexadecimal digits.
 
@@ -136,6 +150,21 @@ def encode_examples(task: Task[Any], examples: Iterable[Example], folder: Path) 
         for name, description in json.loads((folder / "columns.json").read_text()).items()
     }
     return Encoded(targets=columns.pop("targets"), inputs=columns)
+
+
+def encode_splits(task: Task[Any], folder: Path) -> Splits:
+    """Encodes the training and validation examples, once.
+
+    Args:
+        task: The task with its tokenizers.
+        folder: Where the encoded examples are kept, under names that tell their content.
+    """
+    encoded, prints = {}, {}
+    for split in ("train", "validation"):
+        examples = task.examples(split)
+        prints[split] = fingerprint(examples)
+        encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
+    return Splits(encoded["train"], encoded["validation"], prints["train"])
 
 
 def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:

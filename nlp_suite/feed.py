@@ -10,14 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from nlp_suite.config import Config, StreamConfig
-from nlp_suite.encoded import Array, Column, Encoded, encode_examples, fingerprint
+from nlp_suite.encoded import Array, Column, Encoded, Splits
 from nlp_suite.task import Task
 
 WINDOW = 100
@@ -278,20 +277,6 @@ class StreamFeed(Feed):
         return np.concatenate([[0], ends[ends < self.stream_length], [self.stream_length]])
 
 
-class Splits(NamedTuple):
-    """The examples that a run needs, encoded.
-
-    Attributes:
-        train: Examples to learn from.
-        validation: Examples to measure.
-        fingerprint: Tells the training examples from others.
-    """
-
-    train: Encoded
-    validation: Encoded
-    fingerprint: str
-
-
 class Feeds(NamedTuple):
     """The batches that a run needs.
 
@@ -302,21 +287,6 @@ class Feeds(NamedTuple):
 
     train: Feed
     validation: Feed
-
-
-def encode_splits(task: Task[Any], folder: Path) -> Splits:
-    """Encodes the training and validation examples, once.
-
-    Args:
-        task: The task with its tokenizers.
-        folder: Where the encoded examples are kept, under names that tell their content.
-    """
-    encoded, prints = {}, {}
-    for split in ("train", "validation"):
-        examples = task.examples(split)
-        prints[split] = fingerprint(examples)
-        encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
-    return Splits(encoded["train"], encoded["validation"], prints["train"])
 
 
 def make_feeds(task: Task[Any], splits: Splits, batch_size: int) -> Feeds:

@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from nlp_suite.answering import Prediction, Tensors, batches
-from nlp_suite.config import GenerationConfig
 from nlp_suite.datasets import Example
 from nlp_suite.decoding import (
     Hypotheses,
@@ -22,6 +21,7 @@ from nlp_suite.decoding import (
     sample,
     score,
 )
+from nlp_suite.decoding_config import GenerationConfig
 from nlp_suite.signatures import Portable, Signature, step_graphs
 from nlp_suite.task import Task
 from nlp_suite.text import EOS, PAD, Tokenizer, with_eos

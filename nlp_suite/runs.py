@@ -25,13 +25,8 @@ import keras
 import tensorflow as tf
 
 import nlp_suite
-from nlp_suite.config import (
-    Config,
-    DecodingConfig,
-    EvaluationConfig,
-    RewardConfig,
-    TransferConfig,
-)
+from nlp_suite.config import Config, EvaluationConfig, RewardConfig, TransferConfig
+from nlp_suite.decoding_config import DecodingConfig
 from nlp_suite.errors import TryAgainError, UserError
 from nlp_suite.files import replace_text, sweep, write_beside
 from nlp_suite.task import Task

@@ -82,7 +82,8 @@ def sizes_for(config: Config, amount: Amount, tuned_on: int, *, is_stream: bool)
         A value for each setting that the configuration has and the data decides.
 
     Example:
-        >>> from nlp_suite.config import GenerationConfig, RecurrentConfig
+        >>> from nlp_suite.config import RecurrentConfig
+        >>> from nlp_suite.decoding_config import GenerationConfig
         >>> class Both(RecurrentConfig, GenerationConfig): ...
         >>> amount = Amount(words=1_600_000, characters=300, written=22)
         >>> sizes_for(Both(units=128), amount, 100_000, is_stream=False)

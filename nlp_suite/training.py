@@ -21,13 +21,13 @@ import tensorflow as tf
 
 from nlp_suite import devices
 from nlp_suite.averaging import EpochWeights
-from nlp_suite.batch_size import batch_size_of
+from nlp_suite.batch_size import batch_size_of, too_large
 from nlp_suite.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from nlp_suite.cluster import ALONE, Cluster
-from nlp_suite.encoded import Array
+from nlp_suite.encoded import Array, Splits, encode_splits
 from nlp_suite.epoch import Diverged, Epoch
 from nlp_suite.errors import UserError
-from nlp_suite.feed import Splits, encode_splits, make_feeds
+from nlp_suite.feed import make_feeds
 from nlp_suite.interrupts import Interrupts
 from nlp_suite.optimization import make_schedule
 from nlp_suite.plots import learning_curves
@@ -154,7 +154,7 @@ class Loop:
             except tf.errors.ResourceExhaustedError as error:
                 if is_full_disk(error):
                     raise
-                raise self._too_large() from error
+                raise too_large(self.feeds.train, self.progress, self.config) from error
         return self._finish(*self._average())
 
     def rate(self) -> float:
@@ -279,19 +279,6 @@ class Loop:
         self.progress.rate_factor /= 2
         self.save(self.learner.state())
         self.watch.say(f"{reason}: back to step {self.progress.updates}, at half the rate")
-
-    def _too_large(self) -> UserError:
-        feed, progress = self.feeds.train, self.progress
-        inputs, targets = next(feed.batches(progress.epoch, progress.step))
-        shapes = ", ".join(
-            f"{n} {list(t.shape)}" for n, t in {**inputs, "targets": targets}.items()
-        )
-        return UserError(
-            f"`batch_size` must fit the memory, and a batch of {shapes} does not. Received: "
-            f"batch_size={progress.batch_size}. Pass --micro-batches "
-            f"{2 * self.config.micro_batches} for the same training in less memory, or a smaller "
-            "--batch-size with another --run-dir."
-        )
 
     def _average(self) -> tuple[list[float], dict[str, float]]:
         """Averages the weights of several epochs, and keeps them if they validate better.

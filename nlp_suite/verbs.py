@@ -1,4 +1,4 @@
-"""What the command line of a task can do: train, evaluate, predict, export and inspect.
+"""What the command line of a task can do, from `train` to `search`: `TASK_VERBS` has them all.
 
 Each verb reads its own flags, so that `--help` needs the task's configuration alone; TensorFlow is
 imported when the work begins.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import Command
 
-from nlp_suite import cli
+from nlp_suite import cli, devices
 from nlp_suite.console import raw_examples
 from nlp_suite.errors import UserError
 
@@ -210,6 +210,13 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cli, "doctor", doctor)
     with pytest.raises(ZeroDivisionError):
         cli.suite_main(["doctor"])
+
+
+@pytest.mark.slow
+def test_the_doctor_measures_training_in_every_precision() -> None:
+    speeds = devices.speed_test(seconds=0.1)
+    assert speeds.keys() == {"float32", "mixed_bfloat16"}
+    assert min(speeds.values()) > 0
 
 
 def test_a_reader_that_has_enough_ends_the_command_quietly() -> None:

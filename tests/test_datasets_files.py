@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,70 @@ def test_a_text_file_with_blank_lines_has_a_row_a_paragraph(write: Write) -> Non
         (2, {"text": "It is a truth universally acknowledged"}),
         (6, {"text": "that a man"}),
     ]
+
+
+WORDS = [f"word{number}" for number in range(30_000)]
+"""More words than a line that stays whole has characters."""
+
+
+def running_text(path: Path) -> list[tuple[int, str]]:
+    """The rows as (line, text)."""
+    found = every_row(opened(path, (TEXT,)))
+    return [(row.line, row.texts["text"]) for row in found if isinstance(row, Row)]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_text_of_one_long_line_is_cut_at_white_space(write: Write, name: str) -> None:
+    content = " ".join(WORDS).encode()
+    path = write(name, gzip.compress(content) if name.endswith(".gz") else content)
+    lines, pieces = zip(*running_text(path), strict=True)
+    assert " ".join(pieces).split() == WORDS
+    assert set(lines) == {1}
+    assert all(1990 <= len(piece) <= 2000 for piece in pieces[:-1])
+    dataset = opened(path, (TEXT,))
+    by_split = {s: len(dataset.examples(s)) for s in ("train", "validation", "test")}
+    assert all(by_split.values())
+    assert sum(by_split.values()) == len(pieces)
+    assert f"long lines cut at white space: {len(pieces) - 1} more rows" in dataset.notes
+    assert f"long lines cut at white space: {len(pieces) - 1} more rows" in str(dataset.inspect())
+
+
+def test_lines_beside_a_long_one_stay_whole(write: Write) -> None:
+    long, whole = " ".join(WORDS), "x" * 19_999
+    pieces = [text for _, text in running_text(write("a.txt", long))]
+    assert running_text(write("b.txt", f"one\n{long}\n{whole}\n{long}")) == [
+        (1, "one"),
+        *((2, piece) for piece in pieces),
+        (3, whole),
+        *((4, piece) for piece in pieces),
+    ]
+
+
+def test_paragraphs_lose_no_word_of_a_long_line(write: Write) -> None:
+    path = write("a.txt", f"A title\n\n{' '.join(WORDS)}\n{' '.join(WORDS)}")
+    title, *texts = [text for _, text in running_text(path)]
+    assert (title, " ".join(texts).split()) == ("A title", WORDS * 2)
+    assert max(map(len, texts)) <= 20_000
+
+
+def test_a_text_whose_lines_end_as_on_an_old_mac_loses_no_word(write: Write) -> None:
+    rows = running_text(write("a.txt", "\r".join(["four"] * 20_000)))
+    assert [word for _, text in rows for word in text.split()] == ["four"] * 20_000
+
+
+def test_a_long_line_without_white_space_is_cut_between_characters(write: Write) -> None:
+    rows = running_text(write("a.txt", "\u96ea" * 21_000))
+    assert [text for _, text in rows] == ["\u96ea" * 2000] * 10 + ["\u96ea" * 1000]
+
+
+def test_a_long_line_needs_little_memory(write: Write) -> None:
+    (source,) = opened(write("a.txt", "word " * 1_000_000), (TEXT,)).sources.values()
+    tracemalloc.start()
+    count = sum(1 for _ in source.rows())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 2500
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.txt"])

@@ -22,7 +22,6 @@ from random_decoder import (
     texts,
 )
 
-from nlp_suite.config import GenerationConfig
 from nlp_suite.decoding import (
     Hypotheses,
     Votes,
@@ -36,6 +35,7 @@ from nlp_suite.decoding import (
     score,
 )
 from nlp_suite.decoding.consensus import expected_f1
+from nlp_suite.decoding_config import GenerationConfig
 from nlp_suite.errors import UserError
 from nlp_suite.specials import BOS, EOS, PAD, SPECIALS
 from nlp_suite.text import WordTokenizer

@@ -8,8 +8,8 @@ import pytest
 from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
 from nlp_suite.datasets import Example
-from nlp_suite.encoded import Column, Encoded, encode_examples, fingerprint
-from nlp_suite.feed import ShuffledFeed, StreamFeed, encode_splits, make_feeds
+from nlp_suite.encoded import Column, Encoded, encode_examples, encode_splits, fingerprint
+from nlp_suite.feed import ShuffledFeed, StreamFeed, make_feeds
 
 
 def encoded(lengths: list[int]) -> Encoded:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from nlp_suite.verbs import TASK_VERBS
+
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "nlp_suite").rglob("*.py"))
 CPU_RECURRENCE = ROOT / "nlp_suite" / "layers" / "cpu_recurrence.py"
@@ -19,7 +21,7 @@ TASK_FILES = sorted((ROOT / "tasks").rglob("*.py"))
 TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
 ROOMS = (
-    "errors files config formats specials portable",
+    "errors files config decoding_config formats specials portable",
     "text images image_header efficientnet datasets",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots losses",
@@ -159,8 +161,8 @@ def test_a_new_folder_is_a_new_task_with_nothing_else_touched(tmp_path: Path) ->
     shutil.copy(ROOT / "tasks" / "__init__.py", tmp_path / "tasks")
     shutil.copy(ROOT / "Makefile", tmp_path)
     targets = output_of(["make", "help"], tmp_path)
-    for verb in ("train", "evaluate", "predict", "export", "inspect"):
-        assert f"\n{verb}-toy " in targets
+    for verb in TASK_VERBS:
+        assert f"\n{verb.__name__}-toy " in targets
     assert "question" in output_of([sys.executable, "-m", "tasks.toy", "inspect"], tmp_path)
 
 

@@ -15,7 +15,8 @@ from benchmarks.speed.stopwatch import Stopwatch
 from benchmarks.speed.workloads import Column, Workload, count_tokens
 from nlp_suite import devices
 from nlp_suite.encoded import Column as EncodedColumn
-from nlp_suite.feed import Feed, encode_splits, make_feeds
+from nlp_suite.encoded import encode_splits
+from nlp_suite.feed import Feed, make_feeds
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
 from nlp_suite.text import load_tokenizer, save_tokenizer

@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.speed.ours import make_task, train_steps
 from nlp_suite import devices
-from nlp_suite.encoded import Column, Encoded
-from nlp_suite.feed import Feed, StreamFeed, encode_splits, make_feeds
+from nlp_suite.encoded import Column, Encoded, encode_splits
+from nlp_suite.feed import Feed, StreamFeed, make_feeds
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
 from nlp_suite.text import SPECIALS, WordTokenizer

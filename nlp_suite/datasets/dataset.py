@@ -25,6 +25,7 @@ class _Tally:
 
     rows: int = 0
     shortened: int = 0
+    pieces: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
 
@@ -121,10 +122,12 @@ class Dataset:
         """Says in words what was done to the rows read so far that the user may not expect."""
         tallies = [tally for by_split in self._tallies.values() for tally in by_split.values()]
         shortened = sum(tally.shortened for tally in tallies)
+        pieces = sum(tally.pieces for tally in tallies)
         limit = f"{self.config.max_characters:,} characters"
         return [
             *self._cut_notes(),
             *([f"rows cut to {limit}: {shortened:,}"] if shortened else []),
+            *([f"long lines cut at white space: {pieces:,} more rows"] if pieces else []),
             *([f"bad rows left out: {self._skipped:,}"] if self._skipped else []),
         ]
 
@@ -187,6 +190,7 @@ class Dataset:
     def _add(self, tally: _Tally, row: Row) -> None:
         tally.rows += 1
         tally.shortened += row.shortened
+        tally.pieces += row.is_more
         tally.labels.update(row.texts[name] for name in self._labels)
 
     def _require(self, split: str) -> None:

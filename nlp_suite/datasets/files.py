@@ -7,15 +7,21 @@ import gzip
 import json
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from io import TextIOWrapper
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from nlp_suite.datasets.paragraphs import Line, has_blank_lines, join_paragraphs
+from nlp_suite.datasets.paragraphs import (
+    LONGEST,
+    Line,
+    cut_long_lines,
+    has_blank_lines,
+    join_paragraphs,
+)
 from nlp_suite.datasets.places import Place
 from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted, unfold
 
@@ -57,35 +63,41 @@ class TextFile:
         """Describes why this file cannot be read on."""
         return BrokenFileError(Fault(self.path, line, expected, found, is_one_row=False))
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self, longest: int = -1) -> Iterator[Line]:
         """Reads the lines, without their ends, numbered from 1.
 
         Bytes that are not UTF-8 become lone surrogates, so that the check of the rows can name the
         byte and the line while the rest of the file is still read.
 
+        Args:
+            longest: Characters read at once: a longer line comes in parts, all with its number; -1
+                reads all lines whole.
+
         Raises:
             BrokenFileError: The file cannot be opened or decompressed, or is in UTF-16.
         """
-        number = 0
+        number = 1
         try:
-            with self.place.open(self.name) as raw, self._decompressed(raw) as file:
-                for number, line in enumerate(file, start=1):
-                    if number == 1:
-                        line = self._without_byte_order_mark(line)
-                    text = line.decode("utf-8", errors="surrogateescape")
-                    yield number, text.removesuffix("\n").removesuffix("\r")
+            with self.place.open(self.name) as raw, self._decoded(raw) as file:
+                part = self._without_byte_order_mark(file.readline(longest))
+                while part:
+                    text = part.removesuffix("\n")
+                    yield number, text if len(text) == longest else text.removesuffix("\r")
+                    number += part.endswith("\n")
+                    part = file.readline(longest)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise self.broken(number + 1, "a whole gzip file", str(error)) from error
+            raise self.broken(number, "a whole gzip file", str(error)) from error
         except OSError as error:
             raise self.broken(1, "a readable file", error.strerror or str(error)) from error
 
-    def _decompressed(self, raw: BinaryIO) -> AbstractContextManager[Iterable[bytes]]:
-        return gzip.open(raw) if self.name.endswith(".gz") else nullcontext(raw)
+    def _decoded(self, raw: BinaryIO) -> TextIOWrapper:
+        file = gzip.GzipFile(fileobj=raw) if self.name.endswith(".gz") else raw
+        return TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="\n")
 
-    def _without_byte_order_mark(self, line: bytes) -> bytes:
-        if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+    def _without_byte_order_mark(self, text: str) -> str:
+        if text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
             raise self.broken(1, "text in UTF-8", "a byte order mark of UTF-16")
-        return line.removeprefix(b"\xef\xbb\xbf")
+        return text.removeprefix("\ufeff")
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,22 @@ class JsonlFile(Table):
 
 
 class TxtFile(Table):
-    """Running text: paragraphs where blank lines separate them, otherwise lines."""
+    """Running text: paragraphs where blank lines separate them, otherwise lines.
+
+    A line of LONGEST characters and more is cut into pieces.
+    """
+
+    def lines(self, longest: int = LONGEST) -> Iterator[Line]:
+        """Reads the lines, and those of `longest` characters and more in pieces."""
+        return cut_long_lines(super().lines(longest), longest)
+
+    def rows(self) -> Iterator[Row | Fault]:
+        """Reads the file's rows, and tells those that go on with the line of the row before."""
+        line = 0
+        for item in super().rows():
+            is_more = item.line == line
+            line = item.line
+            yield replace(item, is_more=is_more) if isinstance(item, Row) else item
 
     def records(self) -> Iterator[tuple[int, Record] | Fault]:
         """Reads the paragraphs, their lines joined by a space."""

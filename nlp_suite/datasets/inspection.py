@@ -86,6 +86,7 @@ class SplitReport:
     Attributes:
         rows: How many rows can be used.
         shortened: Rows whose text was longer than the limit and was cut.
+        pieces: Rows that go on with a line that was cut into pieces.
         repeated: Rows that have occurred before in this split.
         texts: By feature, its texts.
         labels: By feature, how often each label occurs, the most frequent first.
@@ -94,6 +95,7 @@ class SplitReport:
 
     rows: int
     shortened: int
+    pieces: int
     repeated: int
     texts: Mapping[str, TextReport]
     labels: Mapping[str, Mapping[str, int]]
@@ -192,12 +194,14 @@ class _Split:
         self.features = features
         self.columns = {feature.name: _Column() for feature in features}
         self.shortened = 0
+        self.pieces = 0
         self.rows: Counter[int] = Counter()
         self.inputs: Counter[int] = Counter()
 
     def add(self, row: Row) -> None:
         hashes = [self.columns[f.name].add(f.kind, row.values[f.name]) for f in self.features]
         self.shortened += row.shortened
+        self.pieces += row.is_more
         self.rows[hash(tuple(hashes))] += 1
         self.inputs[hashes[0]] += 1
 
@@ -215,6 +219,7 @@ class _Split:
         return SplitReport(
             rows=self.rows.total(),
             shortened=self.shortened,
+            pieces=self.pieces,
             repeated=self.rows.total() - len(self.rows),
             texts={n: c.text_report(train.columns[n]) for n, c in of_kind["text"].items()},
             labels={n: dict(c.labels.most_common()) for n, c in of_kind["label"].items()},

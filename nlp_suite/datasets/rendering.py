@@ -79,7 +79,12 @@ def _image_rows(report: Report, feature: str) -> Iterator[Cells]:
 
 def _lists(report: Report) -> Iterator[str]:
     shortened = sum(split.shortened for split in report.splits.values())
-    notes = [*report.notes, *([f"rows cut short: {_count(shortened)}"] if shortened else [])]
+    pieces = sum(split.pieces for split in report.splits.values())
+    notes = [
+        *report.notes,
+        *([f"rows cut short: {_count(shortened)}"] if shortened else []),
+        *([f"long lines cut at white space: {_count(pieces)} more rows"] if pieces else []),
+    ]
     if notes:
         yield "\n".join(notes)
     if report.problems:

@@ -67,12 +67,14 @@ class Row:
         file: The file's path, for the reader of a message.
         line: The line on which the row begins, counted from 1.
         shortened: Whether a text in it was longer and has been cut.
+        is_more: Whether it goes on with the line of the row before, which was cut into pieces.
     """
 
     values: Mapping[str, Value]
     file: str
     line: int
     shortened: bool = False
+    is_more: bool = False
 
     @property
     def texts(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from nlp_suite.layers.building import (
     build_logits,
     build_scheduled_sampling,
     build_stack,
+    initialize_embedding,
     load_embeddings,
     tower,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "fit_vectors",
     "freeze_until",
     "grow_sampling",
+    "initialize_embedding",
     "load_embeddings",
     "rate_scales",
     "read_vectors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
@@ -18,6 +18,18 @@ from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.scheduled_sampling import ScheduledSampling
 from nlp_suite.layers.stacks import RNNStack
 from nlp_suite.layers.vectors import read_vectors
+
+
+class EmbeddingSettings(Protocol):
+    """Settings that may name pretrained vectors."""
+
+    @property
+    def embeddings(self) -> str:
+        """The file of the vectors, or none."""
+
+    @property
+    def seed(self) -> int:
+        """Seeds the vectors of the words that the file lacks."""
 
 
 def build_embedding(config: RecurrentConfig, vocabulary_size: int) -> TokenEmbedding:
@@ -46,6 +58,23 @@ def load_embeddings(
     """
     vectors = read_vectors(path, words=vocabulary)
     print(f"embeddings: {embedding.load_vectors(vectors, vocabulary, seed=seed)}", file=sys.stderr)
+
+
+def initialize_embedding(
+    config: EmbeddingSettings, embedding: TokenEmbedding, vocabulary: Sequence[str]
+) -> None:
+    """Starts an embedding from the vectors that the settings name, where they name some.
+
+    Args:
+        config: A task's settings.
+        embedding: What looks the words up.
+        vocabulary: The words by id.
+
+    Raises:
+        UserError: The file is of no use.
+    """
+    if config.embeddings != "none":
+        load_embeddings(embedding, config.embeddings, vocabulary, config.seed)
 
 
 def build_stack(config: RecurrentConfig) -> RNNStack:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nlp_suite.config import (
-    Decode,
     EncoderDecoderConfig,
     EvaluationConfig,
     FinetuningConfig,
-    GenerationConfig,
     RewardConfig,
     Schedule,
 )
+from nlp_suite.decoding_config import Decode, GenerationConfig
 from nlp_suite.errors import UserError
 
 

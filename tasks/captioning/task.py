@@ -28,7 +28,7 @@ from nlp_suite.layers import (
     build_image_encoder,
     build_scheduled_sampling,
     finetune,
-    load_embeddings,
+    initialize_embedding,
 )
 from nlp_suite.metrics.captions import unigram_f1, words
 from nlp_suite.portable import Reader
@@ -53,7 +53,8 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     name = "captioning"
     config_class = CaptioningConfig
     serving_inputs = {"image": tf.TensorSpec([None], tf.string)}
-    monitor = "unigram_f1"
+    monitor = "cider_d"
+    headline = "unigram_f1"
     tuned_on = 6_636
     input_settings = ("image_encoder", "image_size")
 
@@ -154,13 +155,7 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         """
         if isinstance(model.encoder.encoder, PretrainedImageEncoder):
             model.encoder.encoder.load_imagenet()
-        if self.config.embeddings != "none":
-            load_embeddings(
-                model.decoder.embedding,
-                self.config.embeddings,
-                self.writer.vocabulary,
-                self.config.seed,
-            )
+        initialize_embedding(self.config, model.decoder.embedding, self.writer.vocabulary)
         if model.memory is not None:
             model.memory.remember(*self._remembered())
 
@@ -218,7 +213,7 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     def statistics(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> metrics.Statistics:
-        """Computes the F1 of each image, of which the monitored one is the mean."""
+        """Computes the F1 of each image, of which the one reported is the mean."""
         pairs = zip(*_by_image(examples, outcomes), strict=True)
         rows = [(unigram_f1(words(text), list(map(words, given))), 1.0) for text, given in pairs]
         return metrics.Statistics("unigram_f1", np.array(rows))

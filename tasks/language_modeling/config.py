@@ -7,14 +7,13 @@ from typing import Literal
 
 from nlp_suite.config import (
     BatchSize,
-    Decode,
     EvaluationConfig,
-    GenerationConfig,
     Schedule,
     StreamConfig,
     TiedConfig,
     TransferConfig,
 )
+from nlp_suite.decoding_config import Decode, GenerationConfig
 from nlp_suite.errors import UserError
 
 

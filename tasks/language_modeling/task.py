@@ -15,7 +15,7 @@ from nlp_suite import baselines, metrics
 from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
-from nlp_suite.layers import build_embedding, build_logits, build_stack, load_embeddings, tower
+from nlp_suite.layers import build_embedding, build_logits, build_stack, initialize_embedding, tower
 from nlp_suite.signatures import Signature
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.cache import LAMBDAS, THETAS, NeuralCache, best_mixture, mixed
@@ -70,10 +70,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
 
     def initialize(self, model: keras.Model) -> None:
         """Fills in pretrained vectors, where the settings name some."""
-        if self.config.embeddings != "none":
-            load_embeddings(
-                model.embedding, self.config.embeddings, self.writer.vocabulary, self.config.seed
-            )
+        initialize_embedding(self.config, model.embedding, self.writer.vocabulary)
 
     def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
         """Names all layers: the network is one tower."""

@@ -9,10 +9,10 @@ from nlp_suite.config import (
     BidirectionalConfig,
     DataConfig,
     EncoderDecoderConfig,
-    GenerationConfig,
     Schedule,
     TransferConfig,
 )
+from nlp_suite.decoding_config import GenerationConfig
 
 
 @dataclass(frozen=True, kw_only=True)

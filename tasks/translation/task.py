@@ -22,7 +22,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_encoder_stack,
     build_scheduled_sampling,
-    load_embeddings,
+    initialize_embedding,
     tower,
 )
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
@@ -89,13 +89,7 @@ class Translation(GeneratingTask[TranslationConfig]):
 
     def initialize(self, model: keras.Model) -> None:
         """Fills in pretrained vectors, where the settings name some."""
-        if self.config.embeddings != "none":
-            load_embeddings(
-                model.decoder.embedding,
-                self.config.embeddings,
-                self.writer.vocabulary,
-                self.config.seed,
-            )
+        initialize_embedding(self.config, model.decoder.embedding, self.writer.vocabulary)
 
     def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:
         """Names the shared vectors and the layers that read forwards in one half of the network."""
