@@ -58,7 +58,7 @@ class CaptioningConfig(
     patience: int = 0
     """Epochs without a better validation score before the run stops; captions go on improving when
     the score stands still for a while, so 0: never."""
-    score_seconds: float = 3.0
+    score_seconds: float = 5.0
     """About how long the captions of a validation sample may take after each epoch."""
     decode: Decode = "consensus"
     """beam keeps several hypotheses and finds better captions than greedy; consensus chooses among
