@@ -5,11 +5,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Command
 from groups import run_together
-from test_training import assert_same_run, final_state, history
+from test_training import assert_close, assert_same_run, final_state, history
 from tiny import TinyClassifier, TinyConfig, TinyLanguageModel
 
 from nlp_suite.cluster import ALONE, Cluster
@@ -105,10 +104,7 @@ for task in (TinyClassifier, TinyLanguageModel):
     for task_class in (TinyClassifier, TinyLanguageModel):
         one, two = tmp_path / task_class.name / "1", tmp_path / task_class.name / "2"
         train(task_class(TinyConfig(**EXACT, workers=1)), one)  # type: ignore[arg-type]
-        alone, shared = final_state(one), final_state(two)
-        assert alone.keys() == shared.keys()
-        for variable in alone:
-            np.testing.assert_allclose(alone[variable], shared[variable], atol=1e-6)
+        assert_close(final_state(one), final_state(two))
         for row, other in zip(history(one), history(two), strict=True):
             assert {k: float(v) for k, v in row.items()} == pytest.approx(
                 {k: float(v) for k, v in other.items()}, abs=1e-6
