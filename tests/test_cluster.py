@@ -153,6 +153,20 @@ with orderly_exit():
     assert all("seed was 0 and is 1" in said for _, said in ended)
 
 
+@pytest.mark.slow
+def test_the_chief_finds_the_batch_size_for_all(tmp_path: Path) -> None:
+    program = f"""{TRAIN}
+from nlp_suite import batch_size
+batch_size.UPDATES, batch_size.devices.memory_left = 1, lambda: 1e12 if cluster.is_chief else 0.0
+with orderly_exit():
+    task = TinyClassifier(TinyConfig(precision="float32", epochs=1, rows=40, batch_size="auto"))
+    train(task, Path(folder), cluster=cluster)
+"""
+    ended = run_together(program, tmp_path)
+    assert [code for code, _ in ended] == [0, 0]
+    assert "--batch-size auto: 1024 examples" in ended[0][1]
+
+
 STOCK = """
 import keras, numpy as np, tensorflow as tf
 
