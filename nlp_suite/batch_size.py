@@ -41,6 +41,7 @@ def batch_size_of(
     if task.config.batch_size != "auto":
         return int(task.config.batch_size)
     size = int(chosen.cluster.from_chief(partial(find_batch_size, task, splits, chosen)))
+    gc.collect()  # the network that was tried, before there is another one
     say(f"--batch-size auto: {size} examples")
     return size
 
@@ -51,7 +52,8 @@ def find_batch_size(task: Task[Any], splits: Splits, chosen: devices.Devices) ->
     One device takes its share of the batch, alone: in a step taken together, those that fit would
     wait for ever for one that fails. On a GPU a step fits unless it fails for want of memory. A CPU
     shares its memory with others, and who takes too much of it is killed: there, what the steps
-    took is measured, and twice as much must leave half of the rest free.
+    took is measured, and twice as much must leave half of the rest free, for each process of a
+    cluster as if all were on this machine.
 
     Args:
         task: The task with its tokenizers.
@@ -61,7 +63,7 @@ def find_batch_size(task: Task[Any], splits: Splits, chosen: devices.Devices) ->
     Returns:
         A power of two, from 8, which is taken if nothing fits, to 1,024.
     """
-    room = SHARE * devices.memory_left()
+    room = SHARE * devices.memory_left() / chosen.replicas
     found = SIZES[0]
     with replace(chosen, replicas=1, cluster=ALONE).scope():
         network = build_network(task, fresh=False)
@@ -76,7 +78,6 @@ def find_batch_size(task: Task[Any], splits: Splits, chosen: devices.Devices) ->
             found = size
             if 2 * taken > room:
                 break
-    gc.collect()
     return found
 
 

@@ -82,6 +82,9 @@ def test_a_step_on_a_cpu_takes_no_more_than_half_of_the_memory_left(
     task = TinyClassifier(AUTO)
     # 32 examples take 3,200, and 64 would take more than half of 6,500.
     assert found(task, tmp_path) == 32
+    # So it is for two devices that share the batch and the memory.
+    two = replace(devices.configure(AUTO), replicas=2)
+    assert find_batch_size(task, prepared(task, tmp_path), two) == 32
 
 
 def test_streams_are_tried_at_their_full_length(
