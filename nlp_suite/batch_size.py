@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from nlp_suite import devices
+from nlp_suite.cluster import ALONE
 from nlp_suite.config import Config
 from nlp_suite.encoded import Splits
 from nlp_suite.errors import UserError
@@ -17,6 +21,7 @@ from nlp_suite.feed import Feed, make_feeds
 from nlp_suite.progress import Progress
 from nlp_suite.step import Learner
 from nlp_suite.task import Task
+from nlp_suite.transfer import build_network
 
 SIZES = tuple(2**power for power in range(3, 11))
 """Batches larger than 1,024 need a rate and a warm-up of their own (Goyal et al. 2017,
@@ -27,46 +32,56 @@ SHARE = 0.5
 """Of the memory that a machine without GPUs has left, the share that a step may take."""
 
 
-def batch_size_of(task: Task[Any], network: keras.Model, splits: Splits) -> int:
-    """Gives the batch size of a task's settings; `auto` is found out by `find_batch_size`."""
-    if task.config.batch_size == "auto":
-        return find_batch_size(task, network, splits)
-    size: int = task.config.batch_size
+def batch_size_of(
+    task: Task[Any],
+    splits: Splits,
+    chosen: devices.Devices,
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Gives the batch size of a task's settings, or finds one out for `auto` and tells it.
+
+    Call it before the scope of the devices is entered; in a cluster, the chief tries for all.
+    """
+    if task.config.batch_size != "auto":
+        return int(task.config.batch_size)
+    size = int(chosen.cluster.from_chief(partial(find_batch_size, task, splits, chosen)))
+    gc.collect()  # the network that was tried, before there is another one
+    say(f"--batch-size auto: {size} examples")
     return size
 
 
-def find_batch_size(task: Task[Any], network: keras.Model, splits: Splits) -> int:
+def find_batch_size(task: Task[Any], splits: Splits, chosen: devices.Devices) -> int:
     """Doubles the batch for as long as steps with the longest examples fit the memory.
 
-    On a GPU they fit unless they fail for want of memory. A CPU shares its memory with others, and
-    who takes too much of it is killed: there, what the steps took is measured, and twice as much
-    must leave half of the rest free.
+    One device takes its share of the batch, alone: in a step taken together, those that fit would
+    wait for ever for one that fails. On a GPU a step fits unless it fails for want of memory. A CPU
+    shares its memory with others, and who takes too much of it is killed: there, what the steps
+    took is measured, and twice as much must leave half of the rest free, for each process of a
+    cluster as if all were on this machine.
 
     Args:
         task: The task with its tokenizers.
-        network: What its `build_model` made; it is left as it was.
         splits: The encoded examples.
+        chosen: What the run will be trained on.
 
     Returns:
         A power of two, from 8, which is taken if nothing fits, to 1,024.
     """
-    before = [variable.numpy() for variable in network.variables]
-    room = SHARE * devices.memory_left()
+    room = SHARE * devices.memory_left() / chosen.replicas
     found = SIZES[0]
-    for size in SIZES:
-        feed = make_feeds(task, splits, size).train
-        if feed.steps(0) < UPDATES:
-            break
-        try:
-            taken = devices.memory_taken(partial(_try, task, network, feed))
-        except tf.errors.ResourceExhaustedError:
-            break
-        found = size
-        if 2 * taken > room:
-            break
-    gc.collect()
-    for variable, value in zip(network.variables, before, strict=True):
-        variable.assign(value)
+    with replace(chosen, replicas=1, cluster=ALONE).scope():
+        network = build_network(task, fresh=False)
+        for size in SIZES:
+            if make_feeds(task, splits, size).train.steps(0) < UPDATES:
+                break
+            share = make_feeds(task, splits, math.ceil(size / chosen.replicas)).train
+            try:
+                taken = devices.memory_taken(partial(_try, task, network, share))
+            except tf.errors.ResourceExhaustedError:
+                break
+            found = size
+            if 2 * taken > room:
+                break
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -152,6 +153,8 @@ def demonstrate(name: str, minutes: float) -> Result:
 def run_verb(name: str, verb: str, *arguments: str) -> str:
     """Runs a verb of a task in a process of its own, which gives its memory back at the end.
 
+    The process ends with this one, even if this one is killed.
+
     Args:
         name: The task's name.
         verb: Such as `train`.
@@ -164,8 +167,13 @@ def run_verb(name: str, verb: str, *arguments: str) -> str:
         SystemExit: If it failed, with its exit code.
     """
     print(f"\n{name}: {verb}", file=sys.stderr)
-    command = [sys.executable, "-m", f"tasks.{name}", verb, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "nlp_suite.tethered", f"tasks.{name}", verb, *arguments]
+    reading, writing = os.pipe()
+    with (
+        os.fdopen(reading),
+        os.fdopen(writing, "w"),
+        subprocess.Popen(command, stdin=reading, stdout=subprocess.PIPE, text=True) as process,
+    ):
         try:
             output, _ = process.communicate()
         except KeyboardInterrupt:

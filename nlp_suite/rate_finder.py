@@ -63,12 +63,13 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
         Rates and losses, up to where the loss had multiplied.
     """
     chosen = devices.configure(task.config)
-    keras.utils.set_random_seed(task.config.seed)
     learn_tokenizers(task)
+    splits = encode_splits(task, folder / "encoded")
+    size = batch_size_of(task, splits, chosen)
+    keras.utils.set_random_seed(task.config.seed)
     with chosen.scope():
-        splits = encode_splits(task, folder / "encoded")
         network = build_network(task)
-        feed = make_feeds(task, splits, batch_size_of(task, network, splits)).train
+        feed = make_feeds(task, splits, size).train
         learner = Learner(task, network, task.config, feed.streams)
         growth = _Growth(steps)
         learner.fit(

@@ -41,11 +41,11 @@ def self_critical(reward: Reward, max_length: int) -> Rollout:
     """
 
     def rollout(
-        model: keras.Model, inputs: Tensors, targets: Any, updates: Any
+        model: keras.Model, inputs: Tensors, targets: Any, seed: Any
     ) -> tuple[Tensors, Any, Any]:
         started = model.start(inputs["source"])
         most_probable = greedy(model.step, *started, max_length=max_length)
-        drawn = sample(model.step, *started, max_length=max_length, seed=updates, independent=True)
+        drawn = sample(model.step, *started, max_length=max_length, seed=seed, independent=True)
         tokens = drawn.tokens[:, 0]
         gain = _score(reward, tokens, targets) - _score(reward, most_probable.tokens[:, 0], targets)
         begin = tf.fill([tf.shape(tokens)[0], 1], BOS)

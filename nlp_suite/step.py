@@ -20,6 +20,8 @@ Tensors = Any
 
 TINY = 1e-9
 """Keeps a batch without a single real token from dividing by zero."""
+DRAWS = 1024
+"""Times that a layer can draw random numbers in a step of one of several replicas."""
 
 
 class Learner(MultiWorkerModel):
@@ -82,6 +84,7 @@ class Learner(MultiWorkerModel):
         Returns:
             The mean `loss` and `gradient_norm` of the epoch so far.
         """
+        self._part_seeds()
         loss, weight, gradients = self._accumulate(*data)
         gradients, norm = self._clip(_sum_over_replicas(gradients, weight))
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -184,14 +187,32 @@ class Learner(MultiWorkerModel):
             variable[rows].assign(tf.stop_gradient(after))
         return logits
 
+    def _turn(self) -> Any:
+        """Numbers the steps of all replicas, int32 []: no two of a run have the same number."""
+        context = tf.distribute.get_replica_context()
+        updates = tf.cast(self.optimizer.iterations, tf.int32)
+        return updates * context.num_replicas_in_sync + context.replica_id_in_sync_group
+
+    def _part_seeds(self) -> None:
+        """Lets replicas draw different random numbers; by Keras alone, all have the same dropout.
+
+        What is drawn follows from the number of updates, so that a run goes on exactly from the
+        state of one replica, though another may have had fewer micro-batches to draw for.
+        """
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        position = DRAWS * tf.cast(self._turn(), tf.int64)
+        for variable in self.network.variables:
+            if variable.name == "seed_generator_state":
+                variable.assign(tf.stack([variable.value[0], position]))
+
     def _gradients(
         self, inputs: Tensors, targets: Tensors, rows: slice
     ) -> tuple[Any, Any, list[Any]]:
         """Gives the mean loss of some rows, its weight, and its gradients, scaled and dense."""
         gain, smoothing = 1.0, self.config.label_smoothing
         if self.rollout:
-            updates = tf.cast(self.optimizer.iterations, tf.int32)
-            inputs, targets, gain = self.rollout(self.network, inputs, targets, updates)
+            inputs, targets, gain = self.rollout(self.network, inputs, targets, self._turn())
             smoothing = 0.0
         with tf.GradientTape() as tape:
             # What was drawn without dropout has its probability without dropout.
@@ -215,7 +236,7 @@ class Learner(MultiWorkerModel):
         if self.config.micro_batches == 1:
             return self._gradients(inputs, targets, slice(None))
         size = tf.shape(targets)[0]
-        parts = tf.minimum(self.config.micro_batches, size)
+        parts = tf.clip_by_value(size, 1, self.config.micro_batches)  # a replica may have no rows
 
         def add(i: Any, total_loss: Any, total_weight: Any, sums: list[Any]) -> tuple[Any, ...]:
             rows = slice(i * size // parts, (i + 1) * size // parts)

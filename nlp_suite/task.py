@@ -29,9 +29,10 @@ from nlp_suite.text import PAD, Tokenizer
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Rollout = Callable[[keras.Model, Tensors, Any, Any], tuple[Tensors, Any, Any]]
-"""(model, inputs, targets, updates done, int32 []) -> (inputs, targets, gain), graph code: lets a
-model act on a batch, and says how much more probable to make what it did: float32, broadcast to the
-losses. Its randomness comes from the number of updates, so that a run can be gone on with."""
+"""(model, inputs, targets, seed, int32 []) -> (inputs, targets, gain), graph code: lets a model act
+on a batch, and says how much more probable to make what it did: float32, broadcast to the losses.
+Its randomness comes from the seed, which follows from the number of updates, so that a run can be
+gone on with."""
 
 
 class Task(ABC, Generic[ConfigT]):

@@ -88,9 +88,14 @@ def train(
             if cluster.is_chief:
                 (run_dir / SUMMARY).unlink(missing_ok=True)
             watch.say(str(chosen))
+            with cluster.chief_first():
+                splits = encode_splits(task, run_dir / "encoded")
+            known = Progress(**checkpoint.state).batch_size if checkpoint else 0
+            size = known or batch_size_of(task, splits, chosen, watch.say)
             keras.utils.set_random_seed(task.config.seed)
             with chosen.scope():
-                run = Loop(task, run_dir, watch, on_epoch, checkpoint, cluster).run()
+                loop = Loop(task, run_dir, splits, size, watch, on_epoch, checkpoint, cluster)
+                run = loop.run()
         best = f"the best {task.monitor} is {run.best[f'val_{task.monitor}']:.4g}"
         watch.say(f"{run.ended}; {best}, after epoch {run.best_epoch:g}")
         cluster.gather(0)  # a process that left before the others would seem to have died
@@ -103,6 +108,8 @@ class Loop:
     Args:
         task: The task with its tokenizers.
         run_dir: The run's folder.
+        splits: The encoded examples.
+        batch_size: Examples of a batch.
         watch: Where to tell how it goes.
         on_epoch: Called after each epoch.
         checkpoint: Where to go on from; None for the beginning.
@@ -113,6 +120,8 @@ class Loop:
         self,
         task: Task[Any],
         run_dir: Path,
+        splits: Splits,
+        batch_size: int,
         watch: Watch,
         on_epoch: Callable[[Progress], None],
         checkpoint: Checkpoint | None,
@@ -125,13 +134,10 @@ class Loop:
         self.on_epoch = on_epoch
         self.cluster = cluster
         self.tracker = Tracker(task, run_dir, is_chief=cluster.is_chief)
-        with cluster.chief_first():
-            splits = encode_splits(task, run_dir / "encoded")
         network = build_network(task, fresh=checkpoint is None)
-        known = Progress(**checkpoint.state).batch_size if checkpoint else 0
-        size = known or self._batch_size(network, splits)
-        self.progress = Progress(splits.fingerprint, examples=len(splits.train), batch_size=size)
-        self.feeds = make_feeds(task, splits, size)
+        examples = len(splits.train)
+        self.progress = Progress(splits.fingerprint, examples=examples, batch_size=batch_size)
+        self.feeds = make_feeds(task, splits, batch_size)
         self.learner = Learner(task, network, self.config, self.feeds.train.streams)
         self.updates = self.config.epochs * self.feeds.train.steps(0)
         self.schedule = make_schedule(self.config, self.updates)
@@ -328,18 +334,6 @@ class Loop:
         self.tracker.epoch(progress)
         self.tracker.end()
         return run
-
-    def _batch_size(self, network: keras.Model, splits: Splits) -> int:
-        """Gives the batch size that was set, or finds one out and tells it."""
-        if self.config.batch_size == "auto" and self.cluster.size > 1:
-            raise UserError(
-                "`batch_size` must be a number where several processes train together. "
-                "Received: batch_size=auto. Find it on one machine first."
-            )
-        size = batch_size_of(self.task, network, splits)
-        if self.config.batch_size == "auto":
-            self.watch.say(f"--batch-size auto: {size} examples")
-        return size
 
 
 def _has_ended(task: Task[Any], run_dir: Path, checkpoint: Checkpoint) -> bool:

@@ -39,26 +39,37 @@ def memory_for(monkeypatch: pytest.MonkeyPatch, most: int) -> list[list[int]]:
     return tried
 
 
-def prepared(task: TinyClassifier, folder: Path) -> tuple[Any, Splits]:
+def prepared(task: TinyClassifier, folder: Path) -> Splits:
     task.tokenizers = task.learn_tokenizers(task.examples("train"))
-    return task.build_model(), encode_splits(task, folder)
+    return encode_splits(task, folder)
+
+
+def found(task: TinyClassifier, folder: Path) -> int:
+    return find_batch_size(task, prepared(task, folder), devices.configure(task.config))
 
 
 def test_the_batch_is_doubled_until_a_step_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = TinyClassifier(AUTO)
-    network, splits = prepared(task, tmp_path)
     tried = memory_for(monkeypatch, 31)
-    before = [variable.numpy().tolist() for variable in network.variables]
-    assert find_batch_size(task, network, splits) == 16
+    assert found(task, tmp_path) == 16
     assert tried == [[8], [16], [32]]
-    assert [variable.numpy().tolist() for variable in network.variables] == before
+
+
+def test_one_device_tries_its_share_of_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = TinyClassifier(AUTO)
+    tried = memory_for(monkeypatch, 5)
+    three = replace(devices.configure(AUTO), replicas=3)
+    assert find_batch_size(task, prepared(task, tmp_path), three) == 8
+    assert tried == [[3], [6]]
 
 
 def test_an_epoch_keeps_fifty_updates(tmp_path: Path) -> None:
     task = TinyClassifier(AUTO)
-    assert find_batch_size(task, *prepared(task, tmp_path)) == 64  # 3,300 / 64 = 51.6
+    assert found(task, tmp_path) == 64  # 3,300 / 64 = 51.6
 
 
 def test_a_step_on_a_cpu_takes_no_more_than_half_of_the_memory_left(
@@ -71,7 +82,10 @@ def test_a_step_on_a_cpu_takes_no_more_than_half_of_the_memory_left(
     monkeypatch.setattr(devices, "memory_left", lambda: 6_500.0)
     task = TinyClassifier(AUTO)
     # 32 examples take 3,200, and 64 would take more than half of 6,500.
-    assert find_batch_size(task, *prepared(task, tmp_path)) == 32
+    assert found(task, tmp_path) == 32
+    # So it is for two devices that share the batch and the memory.
+    two = replace(devices.configure(AUTO), replicas=2)
+    assert find_batch_size(task, prepared(task, tmp_path), two) == 32
 
 
 def test_streams_are_tried_at_their_full_length(
@@ -79,14 +93,13 @@ def test_streams_are_tried_at_their_full_length(
 ) -> None:
     task = TinyLanguageModel(replace(AUTO, bptt=4))
     tried = memory_for(monkeypatch, 16)
-    assert find_batch_size(task, *prepared(task, tmp_path)) == 16
+    assert found(task, tmp_path) == 16
     assert tried == [[8, 4], [16, 4], [32, 4]]
 
 
 def test_the_longest_examples_are_tried(tmp_path: Path) -> None:
     task = TinyClassifier(AUTO)
-    _, splits = prepared(task, tmp_path)
-    feed = make_feeds(task, splits, 8).train
+    feed = make_feeds(task, prepared(task, tmp_path), 8).train
     assert feed.largest()[0]["tokens"].shape == (8, 7)  # words of the longest texts
 
 

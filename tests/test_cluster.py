@@ -5,11 +5,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Command
 from groups import run_together
-from test_training import assert_same_run, final_state, history
+from test_training import assert_close, assert_same_run, final_state, history
 from tiny import TinyClassifier, TinyConfig, TinyLanguageModel
 
 from nlp_suite.cluster import ALONE, Cluster
@@ -105,10 +104,7 @@ for task in (TinyClassifier, TinyLanguageModel):
     for task_class in (TinyClassifier, TinyLanguageModel):
         one, two = tmp_path / task_class.name / "1", tmp_path / task_class.name / "2"
         train(task_class(TinyConfig(**EXACT, workers=1)), one)  # type: ignore[arg-type]
-        alone, shared = final_state(one), final_state(two)
-        assert alone.keys() == shared.keys()
-        for variable in alone:
-            np.testing.assert_allclose(alone[variable], shared[variable], atol=1e-6)
+        assert_close(final_state(one), final_state(two))
         for row, other in zip(history(one), history(two), strict=True):
             assert {k: float(v) for k, v in row.items()} == pytest.approx(
                 {k: float(v) for k, v in other.items()}, abs=1e-6
@@ -155,6 +151,20 @@ with orderly_exit():
     ended = run_together(program, tmp_path)
     assert [code for code, _ in ended] == [2, 2]
     assert all("seed was 0 and is 1" in said for _, said in ended)
+
+
+@pytest.mark.slow
+def test_the_chief_finds_the_batch_size_for_all(tmp_path: Path) -> None:
+    program = f"""{TRAIN}
+from nlp_suite import batch_size
+batch_size.UPDATES, batch_size.devices.memory_left = 1, lambda: 1e12 if cluster.is_chief else 0.0
+with orderly_exit():
+    task = TinyClassifier(TinyConfig(precision="float32", epochs=1, rows=40, batch_size="auto"))
+    train(task, Path(folder), cluster=cluster)
+"""
+    ended = run_together(program, tmp_path)
+    assert [code for code, _ in ended] == [0, 0]
+    assert "--batch-size auto: 1024 examples" in ended[0][1]
 
 
 STOCK = """

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nlp_suite.demo import Result, main, table, task_names
+from nlp_suite.demo import Result, main, read_json, table, task_names
 
 ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "nlp_suite.demo"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+RUN = Path("saved_models", "toy", "run")
 
 
 @pytest.fixture
@@ -24,10 +29,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "nlp_suite.demo"]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+        COMMAND, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
 
 
@@ -40,6 +43,50 @@ def test_a_second_demo_shows_the_same_and_does_nothing_again(checkout: Path) -> 
     assert first.stdout == second.stdout
     assert first.stdout.count("raw input  text: ") == 3
     assert first.stdout.splitlines()[-1].endswith("saved_models/toy/exported/1")
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_ends_with_the_numbers_of_one_that_was_not(checkout: Path) -> None:
+    """By Ctrl-C, and then by the death of its first process, after which no other one lives on."""
+    config = checkout / "tasks" / "toy" / "config.py"
+    longer = "epochs: int = 40\n    patience: int = 0\n    precision: str = 'float32'"
+    config.write_text(config.read_text().replace("epochs: int = 2", longer))
+    whole = checkout.with_name("whole")
+    shutil.copytree(checkout, whole)
+    demo(whole)
+    interrupt(checkout, "epoch 1/40", signal.SIGINT)
+    interrupt(checkout, "epoch ", signal.SIGKILL)
+    assert not (checkout / RUN / "summary.json").exists()
+    demo(checkout)
+    assert ending(checkout / RUN) == ending(whole / RUN)
+
+
+def interrupt(folder: Path, line: str, number: signal.Signals) -> None:
+    """Starts a demo, and signals it once it has written a line that begins like this.
+
+    Ctrl-C goes to all processes of a terminal, SIGKILL to the first one of the demo alone.
+    """
+    with subprocess.Popen(
+        COMMAND,
+        cwd=folder,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any(written.startswith(line) for written in process.stderr)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        process.stderr.read()  # to the end of the last process that can write there
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+
+
+def ending(run: Path) -> list[Any]:
+    """What a run ended with, but for the time that it took."""
+    summary, metrics = (read_json(run / f"{name}.json") for name in ("summary", "metrics"))
+    del summary["minutes"]
+    return [summary, metrics, (run / "predictions.tsv").read_bytes()]
 
 
 def test_tasks_are_the_folders_that_can_be_run(checkout: Path) -> None:

@@ -30,7 +30,7 @@ ROOMS = (
     "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
     "rate_finder ray_engine runs search step tracking transfer validation watching",
     "model_card export conversion serving",
-    "arguments application console evaluation sizing verbs cli standalone demo",
+    "arguments application console evaluation sizing verbs cli standalone tethered demo",
 )
 """From left to right: a room imports from its own place and from those before it."""
 
