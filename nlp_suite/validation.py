@@ -92,5 +92,7 @@ def _readable(values: Mapping[str, Any]) -> str:
 def _score(learner: Learner, examples: Examples, size: int) -> dict[str, float]:
     """Scores examples at even distances, for those of one kind may stand together."""
     task: Task[Any] = learner.task
-    chosen = islice(examples, 0, None, max(1, len(examples) // size))
-    return task.score(learner.network, list(islice(chosen, size)))
+    step = len(examples) / min(size, len(examples))
+    wanted = {int(place * step) for place in range(size)}
+    chosen = (example for place, example in enumerate(examples) if place in wanted)
+    return task.score(learner.network, list(chosen))
