@@ -250,7 +250,8 @@ class Task(ABC, Generic[ConfigT]):
         """Traces `predict` anew only for another model or other settings: beams take seconds."""
         known_model, known_config, predict = self._trace
         if known_model is not model or known_config is not self.config:
-            predict = self._traced(model)
+            # Traced here: threads that call it know nothing of the policy and the strategy.
+            predict = self._traced(model).get_concrete_function()
             self._trace = (model, self.config, predict)
         return predict
 

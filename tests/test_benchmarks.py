@@ -211,7 +211,7 @@ def test_made_up_files_have_the_rows_asked_for(tmp_path: Path) -> None:
 
 def test_the_report_compares_with_each_peer() -> None:
     rates = {"ours": [20.0, 30.0], "stock Keras": [10.0, 10.0], "PyTorch": [25.0, 25.0]}
-    speed = TrainingSpeed(rates, {"ours": 900.0, "stock Keras": 800.0, "PyTorch": 400.0})
+    speed = TrainingSpeed(rates, {"ours": 900.0, "stock Keras": 800.0, "PyTorch": 400.0}, busy=0.9)
     results = Results("a machine", "2026-01-01", 0.0, training={"sentiment": speed})
     assert results.summary() == {
         "sentiment": {

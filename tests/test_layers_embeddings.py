@@ -21,6 +21,7 @@ from layer_checks import (
 from nlp_suite.errors import UserError
 from nlp_suite.layers import (
     ActivationRegularization,
+    ByteDropout,
     Logits,
     TiedLogits,
     TokenEmbedding,
@@ -108,14 +109,23 @@ def test_variational_dropout_is_the_same_at_each_step_and_differs_between_rows()
     assert 0.3 < (dropped == 0).mean() < 0.7
 
 
+def test_byte_dropout_drops_features_alone_and_keeps_their_mean() -> None:
+    dropped = arrays(ByteDropout(0.25, seed=1)(np.ones((20, 30, 51)), training=True))
+    assert set(np.unique(dropped)) == {0, np.float32(4 / 3)}
+    assert 0.24 < (dropped == 0).mean() < 0.26
+    assert abs(np.corrcoef(dropped[..., 0].ravel(), dropped[..., 1].ravel())[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("kind", [ByteDropout, VariationalDropout])
 @pytest.mark.parametrize(("rate", "training"), [(0.0, True), (0.5, False)])
-def test_variational_dropout_that_is_off_passes_its_input_on(rate: float, training: bool) -> None:
+def test_dropout_that_is_off_passes_its_input_on(kind: Any, rate: float, training: bool) -> None:
     inputs = random(2, 3, 4)
-    assert_close(VariationalDropout(rate)(inputs, training=training), inputs, 0)
+    assert_close(kind(rate)(inputs, training=training), inputs, 0)
 
 
-def test_variational_dropout_goes_on_where_its_generator_stood() -> None:
-    dropout, inputs = VariationalDropout(0.5, seed=1), np.ones((1, 1, 50))
+@pytest.mark.parametrize("kind", [ByteDropout, VariationalDropout])
+def test_dropout_goes_on_where_its_generator_stood(kind: Any) -> None:
+    dropout, inputs = kind(0.5, seed=1), np.ones((1, 1, 50))
     state = arrays(dropout.seed_generator.state)
     first, second = (arrays(dropout(inputs, training=True)) for _ in range(2))
     assert (first != second).any()

@@ -12,11 +12,13 @@ class Round(NamedTuple):
         tokens: Tokens read, without padding.
         seconds: How long they took, without setting up.
         loss: Of the last steps, in nats.
+        processor_seconds: What all cores together worked in this time.
     """
 
     tokens: int
     seconds: float
     loss: float
+    processor_seconds: float
 
 
 class Contender(Protocol):

@@ -96,15 +96,16 @@ class OurTraining:
 
     def train(self, steps: int) -> Round:
         """Goes on for so many steps, into the next epoch where one ends."""
-        tokens, seconds, loss = 0, 0.0, 0.0
+        tokens, seconds, loss, processor_seconds = 0, 0.0, 0.0, 0.0
         while steps:
             count = min(steps, self.feed.steps(self.epoch) - self.step)
             with self.devices.scope():
                 done = train_steps(self.learner, self.feed, self.epoch, self.step, count)
             tokens, seconds, loss = tokens + done.tokens, seconds + done.seconds, done.loss
+            processor_seconds += done.processor_seconds
             steps -= count
             self._advance(count)
-        return Round(tokens, seconds, loss)
+        return Round(tokens, seconds, loss, processor_seconds)
 
     def _advance(self, count: int) -> None:
         self.step += count
@@ -139,7 +140,8 @@ def train_steps(learner: Learner, feed: Feed, epoch: int, first: int, count: int
     dataset = feed.dataset(epoch, first).take(count)
     learner.fit(dataset, callbacks=[watch], shuffle=False, verbose=0)
     batches = islice(feed.batches(epoch, first), count)
-    return Round(sum(count_tokens(inputs) for inputs, _ in batches), watch.seconds, watch.loss)
+    tokens = sum(count_tokens(inputs) for inputs, _ in batches)
+    return Round(tokens, watch.seconds, watch.loss, watch.processor_seconds)
 
 
 def _column(column: EncodedColumn) -> Column:

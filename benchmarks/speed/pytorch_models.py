@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -202,11 +202,11 @@ class TorchTraining:
 
     def train(self, steps: int) -> Round:
         """Goes on for so many steps."""
-        tokens, loss, began = 0, 0.0, perf_counter()
+        tokens, loss, began, processor_began = 0, 0.0, perf_counter(), process_time()
         for inputs, targets in islice(self._batches, steps):
             loss = self._step(to_tensors(inputs), torch.from_numpy(targets).long())
             tokens += count_tokens(inputs)
-        return Round(tokens, perf_counter() - began, loss)
+        return Round(tokens, perf_counter() - began, loss, process_time() - processor_began)
 
     def _step(self, inputs: dict[str, Tensor], targets: Tensor) -> float:
         settings = self.workload.settings

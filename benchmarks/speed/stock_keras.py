@@ -125,7 +125,7 @@ class StockTraining:
         dataset = dataset.batch(self.workload.settings["batch_size"]).prefetch(tf.data.AUTOTUNE)
         watch = Stopwatch()
         self.model.fit(dataset, callbacks=[watch], shuffle=False, verbose=0)
-        return Round(count_tokens(arrays), watch.seconds, watch.loss)
+        return Round(count_tokens(arrays), watch.seconds, watch.loss, watch.processor_seconds)
 
 
 def fixed_batches(workload: Workload) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,10 +30,12 @@ class TrainingSpeed:
     Attributes:
         tokens_per_second: By contender, a figure for each round.
         peak_mb: By contender, the most memory its process held, in 10^6 bytes.
+        busy: Share of the cores' time that ours took.
     """
 
     tokens_per_second: dict[str, list[float]]
     peak_mb: dict[str, float]
+    busy: float
 
     def versus(self, peer: str) -> Ratio:
         """Compares ours with a peer."""
@@ -66,12 +69,11 @@ def measure_training(folder: Path, effort: Effort) -> TrainingSpeed:
             name: stack.enter_context(Remote(path, folder)) for name, path in CONTENDERS.items()
         }
         paces = {name: _pace(remote) for name, remote in remotes.items()}
-        measures = {
-            name: _rate(remote, max(1, round(effort.seconds * paces[name])))
-            for name, remote in remotes.items()
-        }
+        steps = {name: max(1, round(effort.seconds * pace)) for name, pace in paces.items()}
+        measures = {name: _rate(remote, steps[name]) for name, remote in remotes.items()}
         rates = interleaved(measures, effort.rounds)
-        return TrainingSpeed(rates, {name: remote.peak_mb() for name, remote in remotes.items()})
+        peaks = {name: remote.peak_mb() for name, remote in remotes.items()}
+        return TrainingSpeed(rates, peaks, _busy(remotes["ours"], steps["ours"]))
 
 
 def _pace(remote: Remote) -> float:
@@ -88,3 +90,9 @@ def _rate(remote: Remote, steps: int) -> Callable[[], float]:
         return float(done.tokens / done.seconds)
 
     return measure
+
+
+def _busy(remote: Remote, steps: int) -> float:
+    """Trains for so many steps, and gives the share of the cores' time that it takes."""
+    done: Any = remote.call("train", steps)
+    return float(done.processor_seconds / done.seconds / len(os.sched_getaffinity(0)))

@@ -31,7 +31,11 @@ from nlp_suite.layers.finetuning import (
 )
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
 from nlp_suite.layers.pooling import Pooling
-from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
+from nlp_suite.layers.regularizers import (
+    ActivationRegularization,
+    ByteDropout,
+    VariationalDropout,
+)
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
 from nlp_suite.layers.scheduled_sampling import ScheduledSampling, grow_sampling
 from nlp_suite.layers.stacks import RNNStack
@@ -42,6 +46,7 @@ __all__ = [
     "Attention",
     "BidirectionalRNN",
     "Bridge",
+    "ByteDropout",
     "Decoder",
     "FittedVectors",
     "ImageEncoder",

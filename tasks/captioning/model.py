@@ -15,6 +15,8 @@ SHARPNESS = 20.0
 TOKENS = 32
 """Tokens of a caption that are remembered."""
 
+from nlp_suite.layers import ByteDropout
+
 
 class FeatureEncoder(keras.layers.Layer):
     """Maps fixed features of image regions to the decoder's size.
@@ -26,7 +28,7 @@ class FeatureEncoder(keras.layers.Layer):
 
     def __init__(self, units: int, dropout: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = ByteDropout(dropout)
         self.projection = keras.layers.Dense(units, activation="relu")
 
     def call(self, features: Any, training: bool | None = None) -> Any:
