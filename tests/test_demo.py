@@ -49,12 +49,12 @@ def test_a_second_demo_shows_the_same_and_does_nothing_again(checkout: Path) -> 
 def test_an_interrupted_demo_ends_with_the_numbers_of_one_that_was_not(checkout: Path) -> None:
     """By Ctrl-C, and then by the death of its first process, after which no other one lives on."""
     config = checkout / "tasks" / "toy" / "config.py"
-    longer = "epochs: int = 40\n    patience: int = 0\n    precision: str = 'float32'"
+    longer = "epochs: int = 25\n    patience: int = 0\n    precision: str = 'float32'"
     config.write_text(config.read_text().replace("epochs: int = 2", longer))
     whole = checkout.with_name("whole")
     shutil.copytree(checkout, whole)
     demo(whole)
-    interrupt(checkout, "epoch 1/40", signal.SIGINT)
+    interrupt(checkout, "epoch 1/25", signal.SIGINT)
     interrupt(checkout, "epoch ", signal.SIGKILL)
     assert not (checkout / RUN / "summary.json").exists()
     demo(checkout)
