@@ -29,6 +29,7 @@ from nlp_suite.layers.finetuning import (
     thaw,
 )
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
+from nlp_suite.layers.lazy_logits import Candidates, LazyLogits, draw_candidates
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, disable_cudnn, rnn
@@ -41,9 +42,11 @@ __all__ = [
     "Attention",
     "BidirectionalRNN",
     "Bridge",
+    "Candidates",
     "Decoder",
     "FittedVectors",
     "ImageEncoder",
+    "LazyLogits",
     "Logits",
     "Pooling",
     "PretrainedImageEncoder",
@@ -61,6 +64,7 @@ __all__ = [
     "build_scheduled_sampling",
     "build_stack",
     "disable_cudnn",
+    "draw_candidates",
     "finetune",
     "finetune_in_turn",
     "fit_vectors",

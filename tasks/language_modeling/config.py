@@ -9,9 +9,9 @@ from nlp_suite.config import (
     BatchSize,
     EvaluationConfig,
     GenerationConfig,
+    LargeVocabularyConfig,
     Schedule,
     StreamConfig,
-    TiedConfig,
     TransferConfig,
 )
 from nlp_suite.errors import UserError
@@ -32,7 +32,7 @@ class CacheConfig(EvaluationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelingConfig(
-    TiedConfig, StreamConfig, TransferConfig, CacheConfig, GenerationConfig
+    LargeVocabularyConfig, StreamConfig, TransferConfig, CacheConfig, GenerationConfig
 ):
     """A recurrent network that predicts each next token of one long text."""
 
