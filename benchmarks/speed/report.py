@@ -79,12 +79,18 @@ the images. What made steps faster, found with TensorFlow's profiler:
 - A layer that reads in one direction reads a batch in two parts, one for each core. Two directions
   have a loop each as it is.
 - Cross entropy takes its value and its gradient from one softmax; label smoothing costs little.
+- In training, logits are computed part by part, four million at a time: as fast as all at once
+  (0.95 to 1.0 of the speed of the loss alone at vocabularies of 2,000, 4,000 and 32,000), in a
+  quarter of the loss's memory under bfloat16, and in 40 % under float32. Of 5,000 tokens and a
+  vocabulary of 4,000 that is 220 MB less, and 140 less at the peak of translation.
 - Texts are answered with others of like length, and exports have the same loop as training.
 
 What did not: XLA for the elementwise part of a step (no faster, and compiled anew for each shape);
 one sigmoid for all gates with tanh as a stretched sigmoid (slower); two parts with Keras's own
 loop (slower from 64 rows on). Slices in place of splits cost more than the parts gained, for the
-gradient of a slice fills the whole with zeros."""
+gradient of a slice fills the whole with zeros. The gradient of the vocabulary in the same pass as
+the loss, part by part, needs no probabilities kept, but the weight of each token beforehand, and is
+no faster."""
 
 
 @dataclass
