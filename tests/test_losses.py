@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -96,7 +97,7 @@ def test_in_half_precision_sums_are_exact(dtype: str) -> None:
 
 def test_sampling_all_tokens_changes_nothing() -> None:
     candidates = draw_candidates(5, 5, keras.random.SeedGenerator(0))
-    sampled = of_factors(lambda *factors: LazyLogits(*factors, candidates))
+    sampled = of_factors(partial(LazyLogits, candidates=candidates))
     for found, expected in zip(sampled, of_factors(whole), strict=True):
         np.testing.assert_allclose(found, expected, atol=2e-6)
 
@@ -121,7 +122,7 @@ def test_sampled_it_is_tensorflows_of_the_same_candidates() -> None:
             tf.gather(chances, candidates.ids),
         ),
     )
-    lazy = LazyLogits(*map(tf.constant, (HIDDEN, KERNEL, BIAS)), candidates)
+    lazy = LazyLogits(tf.constant(HIDDEN), KERNEL, BIAS, candidates)
     found = cross_entropy(lazy, tf.constant(TARGETS))
     np.testing.assert_allclose(tf.reshape(found, [-1]), expected, atol=1e-5)
 
