@@ -7,6 +7,7 @@ and Xu et al. 2015, https://arxiv.org/abs/1502.03044.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from nlp_suite.layers import (
     Bridge,
     Decoder,
     ImageEncoder,
+    LazyLogits,
     RNNStack,
     ScheduledSampling,
     TokenEmbedding,
@@ -121,13 +123,23 @@ class EncoderDecoder(keras.Model):
         Returns:
             float32 [batch, time, vocabulary].
         """
+        return self._decode(self.decoder, inputs, training)
+
+    def lazy_logits(self, inputs: dict[str, Any], training: bool | None = None) -> LazyLogits:
+        """Does what `call` does once the model is built, and leaves the logits to the loss."""
+        outputs = self._decode(self.decoder.read, inputs, training)
+        return self.decoder.logits.lazy(outputs)
+
+    def _decode(
+        self, decode: Callable[..., Any], inputs: dict[str, Any], training: bool | None
+    ) -> Any:
+        """Has the decoder, or its `read`, go through the tokens, and gives what it says of them."""
         state, memory, mask = self._encode(inputs["source"], training)
         tokens = inputs["tokens"]
         if training and self.sampling is not None:
             logits, _, _ = self.decoder(tokens, state, memory, mask=mask, training=False)
             tokens = self.sampling(tokens, logits)
-        logits, _, _ = self.decoder(tokens, state, memory, mask=mask, training=training)
-        return logits
+        return decode(tokens, state, memory, mask=mask, training=training)[0]
 
     def start(self, source: Any) -> tuple[Any, Context]:
         """Encodes the source, once for all steps of decoding.

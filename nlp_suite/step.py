@@ -12,6 +12,7 @@ from nlp_suite.cluster import MultiWorkerModel
 from nlp_suite.config import Config
 from nlp_suite.encoded import Array
 from nlp_suite.layers import grow_sampling, rate_scales, thaw
+from nlp_suite.losses import margin
 from nlp_suite.optimization import make_average, make_optimizer
 from nlp_suite.task import Rollout, Task
 
@@ -176,13 +177,16 @@ class Learner(MultiWorkerModel):
     def _metric_variables(self) -> list[keras.Variable]:
         return [variable for metric in self.metrics for variable in metric.variables]
 
-    def _logits(self, inputs: Tensors, rows: slice, *, training: bool) -> Any:
+    def _logits(self, inputs: Tensors, rows: slice, *, training: bool, lazy: bool = False) -> Any:
         """Runs the network, from the carried state and back into it where there is one."""
+        call = self.network.call_with_state if self.carried else self.network
+        if lazy:
+            call = getattr(self.network, "lazy_logits", call)
         if not self.carried:
-            return self.network(inputs, training=training)
+            return call(inputs, training=training)
         before = [variable[rows] for variable in self.carried]
         state = keras.tree.pack_sequence_as(self._structure, before)
-        logits, state = self.network.call_with_state(inputs, state, training=training)
+        logits, state = call(inputs, state, training=training)
         for variable, after in zip(self.carried, keras.tree.flatten(state), strict=True):
             variable[rows].assign(tf.stop_gradient(after))
         return logits
@@ -216,10 +220,11 @@ class Learner(MultiWorkerModel):
             smoothing = 0.0
         with tf.GradientTape() as tape:
             # What was drawn without dropout has its probability without dropout.
-            logits = self._logits(inputs, rows, training=self.rollout is None)
-            losses, weights = self.task.loss(logits, targets, smoothing)
+            logits = self._logits(inputs, rows, training=self.rollout is None, lazy=True)
+            losses, weights = self.task.loss(logits, targets)
             weight = tf.maximum(tf.reduce_sum(weights), TINY)
-            objective = tf.reduce_sum(gain * losses * weights) / weight + sum(self.network.losses)
+            aim = losses + smoothing * margin(logits, targets) if smoothing else gain * losses
+            objective = tf.reduce_sum(aim * weights) / weight + sum(self.network.losses)
             objective = self.optimizer.scale_loss(objective)
         gradients = tape.gradient(
             objective,
@@ -227,8 +232,7 @@ class Learner(MultiWorkerModel):
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         # What is told is the loss without smoothing and gain, comparable with that of other data.
-        plain = self.task.loss(logits, targets)[0] if smoothing else losses
-        loss = tf.reduce_sum(plain * weights) / weight
+        loss = tf.reduce_sum(losses * weights) / weight
         return loss, weight, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _accumulate(self, inputs: Tensors, targets: Tensors) -> tuple[Any, Any, list[Any]]:

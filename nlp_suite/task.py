@@ -120,7 +120,8 @@ class Task(ABC, Generic[ConfigT]):
 
         Returns:
             A built model that gives `float32 [batch, classes]` or `float32 [batch, time,
-            vocabulary]`.
+            vocabulary]`. If it has a method `lazy_logits`, training calls that instead, with the
+            same arguments, and gets `LazyLogits`.
         """
 
     def initialize(self, model: keras.Model) -> None:
@@ -142,18 +143,18 @@ class Task(ABC, Generic[ConfigT]):
         del model
         return {}
 
-    def loss(self, logits: Any, targets: Any, smoothing: float = 0.0) -> tuple[Any, Any]:
+    def loss(self, logits: Any, targets: Any) -> tuple[Any, Any]:
         """Measures the surprise at each target: cross entropy, with padding weighing nothing.
 
         Args:
-            logits: `float32 [batch, (time,) classes]`.
+            logits: `float32 [batch, (time,) classes]`, or in training `LazyLogits` where the model
+                gives them.
             targets: `int32 [batch(, time)]`, PAD where a sequence has ended.
-            smoothing: Share of a target's probability that training gives to all classes alike.
 
         Returns:
             Losses in nats and their weights, both `float32 [batch(, time)]`.
         """
-        losses = cross_entropy(logits, targets, smoothing)
+        losses = cross_entropy(logits, targets)
         is_sequence = targets.shape.rank == 2
         weights = tf.cast(targets != PAD, tf.float32) if is_sequence else tf.ones_like(losses)
         return losses, weights

@@ -30,6 +30,7 @@ from nlp_suite.layers.finetuning import (
     thaw,
 )
 from nlp_suite.layers.images import ImageEncoder, PretrainedImageEncoder
+from nlp_suite.layers.lazy_logits import Candidates, LazyLogits, draw_candidates
 from nlp_suite.layers.pooling import Pooling
 from nlp_suite.layers.regularizers import (
     ActivationRegularization,
@@ -47,9 +48,11 @@ __all__ = [
     "BidirectionalRNN",
     "Bridge",
     "ByteDropout",
+    "Candidates",
     "Decoder",
     "FittedVectors",
     "ImageEncoder",
+    "LazyLogits",
     "Logits",
     "Pooling",
     "PretrainedImageEncoder",
@@ -67,6 +70,7 @@ __all__ = [
     "build_scheduled_sampling",
     "build_stack",
     "disable_cudnn",
+    "draw_candidates",
     "finetune",
     "finetune_in_turn",
     "fit_vectors",

@@ -9,7 +9,13 @@ from typing import Any, Protocol
 
 import keras
 
-from nlp_suite.config import BidirectionalConfig, EncoderDecoderConfig, RecurrentConfig, TiedConfig
+from nlp_suite.config import (
+    BidirectionalConfig,
+    EncoderDecoderConfig,
+    LargeVocabularyConfig,
+    RecurrentConfig,
+    TiedConfig,
+)
 from nlp_suite.errors import UserError
 from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.decoder import Decoder
@@ -116,7 +122,10 @@ def build_logits(config: TiedConfig, embedding: TokenEmbedding) -> keras.layers.
         config: A task's settings.
         embedding: Looks up the tokens that are to be scored.
     """
-    return TiedLogits(embedding) if config.tie_weights else Logits(embedding.vocabulary_size)
+    candidates = config.sampled_softmax if isinstance(config, LargeVocabularyConfig) else 0
+    if config.tie_weights:
+        return TiedLogits(embedding, candidates)
+    return Logits(embedding.vocabulary_size, candidates)
 
 
 def tower(embedding: TokenEmbedding, stack: RNNStack) -> dict[str, keras.layers.Layer]:

@@ -125,13 +125,30 @@ class Decoder(MaskedLayer):
             Logits of the following tokens, float32 [batch, time, vocabulary]; the final state; the
             attention's weights, float32 [batch, time, source], or None without attention.
         """
+        outputs, state, weights = self.read(tokens, state, memory, mask, training)
+        return self.logits(outputs), state, weights
+
+    def read(
+        self,
+        tokens: Any,
+        state: State,
+        memory: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> tuple[Any, State, Any]:
+        """Does what `call` does, but for the logits, once the layer is built.
+
+        Returns:
+            What `logits` scores the vocabulary with, float [batch, time, units]; the final state;
+            the attention's weights.
+        """
         embedded = self.embedding(tokens, training=training)
         if self.input_feeding or self.coverage:
             outputs, state, weights = self._loop(embedded, state, memory, mask, training)
         else:
             outputs, state = self.stack(embedded, initial_state=state, training=training)
             outputs, weights = self._attend(outputs, memory, mask)
-        return self.logits(outputs), state, weights
+        return outputs, state, weights
 
     def step(
         self, tokens: Any, state: State, memory: Any = None, mask: Any = None, keys: Any = None

@@ -10,6 +10,7 @@ from keras import ops
 
 from nlp_suite.errors import UserError
 from nlp_suite.layers.base import build_once
+from nlp_suite.layers.lazy_logits import LazyLogits, draw_candidates
 from nlp_suite.layers.regularizers import check_share
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors
 
@@ -95,8 +96,49 @@ class TokenEmbedding(keras.layers.Layer):
         return fitted
 
 
+class VocabularyLayer(keras.layers.Layer):
+    """What the layers have in common that score every token of a vocabulary.
+
+    Args:
+        vocabulary_size: Number of ids.
+        sampled_softmax: Tokens that stand for the whole vocabulary in `lazy`; 0 for all.
+
+    Raises:
+        UserError: There are not more tokens than are to be drawn.
+    """
+
+    def __init__(self, vocabulary_size: int, sampled_softmax: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= sampled_softmax < vocabulary_size:
+            raise UserError(
+                f"`sampled_softmax` must be from 0 to below the {vocabulary_size} tokens of the "
+                f"vocabulary. Received: sampled_softmax={sampled_softmax}. Leave it out."
+            )
+        self.vocabulary_size = vocabulary_size
+        self.sampled_softmax = sampled_softmax
+        self.seed_generator = keras.random.SeedGenerator() if sampled_softmax else None
+
+    def lazy(self, inputs: Any) -> LazyLogits:
+        """Leaves the logits of float [..., features] to the loss of training.
+
+        Each call draws other candidates, where there are to be any.
+        """
+        hidden, kernel, bias = self._factors(inputs)
+        candidates = None
+        if self.seed_generator is not None:
+            candidates = draw_candidates(
+                self.vocabulary_size, self.sampled_softmax, self.seed_generator
+            )
+        kernel, bias = map(ops.convert_to_tensor, (kernel, bias))
+        return LazyLogits(hidden, kernel, bias, candidates)
+
+    def _factors(self, inputs: Any) -> tuple[Any, Any, Any]:
+        """Gives hidden states, kernel and bias; see `LazyLogits`."""
+        raise NotImplementedError
+
+
 @keras.saving.register_keras_serializable(package="nlp_suite")
-class Logits(keras.layers.Layer):
+class Logits(VocabularyLayer):
     """Scores every token of the vocabulary.
 
     The product runs in the compute dtype; the logits are float32, so that softmax and loss are
@@ -104,10 +146,11 @@ class Logits(keras.layers.Layer):
 
     Args:
         vocabulary_size: Number of ids.
+        sampled_softmax: See `VocabularyLayer`.
     """
 
-    def __init__(self, vocabulary_size: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, vocabulary_size: int, sampled_softmax: int = 0, **kwargs: Any) -> None:
+        super().__init__(vocabulary_size, sampled_softmax, **kwargs)
         self.projection = keras.layers.Dense(
             vocabulary_size, name="projection", dtype=self.dtype_policy
         )
@@ -120,9 +163,12 @@ class Logits(keras.layers.Layer):
         """Maps float [..., features] to float32 [..., vocabulary]."""
         return ops.cast(self.projection(inputs), "float32")
 
+    def _factors(self, inputs: Any) -> tuple[Any, Any, Any]:
+        return inputs, ops.transpose(self.projection.kernel), self.projection.bias
+
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
-class TiedLogits(keras.layers.Layer):
+class TiedLogits(VocabularyLayer):
     """Scores every token with the input embedding's own vectors, which halves the parameters.
 
     Inputs of another size than the vectors are projected first.
@@ -132,10 +178,11 @@ class TiedLogits(keras.layers.Layer):
 
     Args:
         embedding: The embedding whose vectors are shared.
+        sampled_softmax: See `VocabularyLayer`.
     """
 
-    def __init__(self, embedding: TokenEmbedding, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, embedding: TokenEmbedding, sampled_softmax: int = 0, **kwargs: Any) -> None:
+        super().__init__(embedding.vocabulary_size, sampled_softmax, **kwargs)
         self.embedding = embedding
         self.projection: keras.layers.Layer | None = None
 
@@ -153,16 +200,21 @@ class TiedLogits(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Maps float [..., features] to float32 [..., vocabulary]."""
+        hidden, table, bias = self._factors(inputs)
+        table = ops.cast(table, self.compute_dtype)
+        return ops.cast(ops.matmul(hidden, ops.transpose(table)) + bias, "float32")
+
+    def _factors(self, inputs: Any) -> tuple[Any, Any, Any]:
         if self.projection is not None:
             inputs = self.projection(inputs)
-        table = ops.cast(self.embedding.embeddings, self.compute_dtype)
-        return ops.cast(ops.matmul(inputs, ops.transpose(table)) + self.bias, "float32")
+        return inputs, self.embedding.embeddings, self.bias
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make this layer again."""
         return {
             **super().get_config(),
             "embedding": keras.saving.serialize_keras_object(self.embedding),
+            "sampled_softmax": self.sampled_softmax,
         }
 
     @classmethod

@@ -8,9 +8,9 @@ from typing import Literal
 from nlp_suite.config import (
     BatchSize,
     EvaluationConfig,
+    LargeVocabularyConfig,
     Schedule,
     StreamConfig,
-    TiedConfig,
     TransferConfig,
 )
 from nlp_suite.decoding_config import Decode, GenerationConfig
@@ -32,7 +32,7 @@ class CacheConfig(EvaluationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelingConfig(
-    TiedConfig, StreamConfig, TransferConfig, CacheConfig, GenerationConfig
+    LargeVocabularyConfig, StreamConfig, TransferConfig, CacheConfig, GenerationConfig
 ):
     """A recurrent network that predicts each next token of one long text."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.layers import RNNStack, TokenEmbedding
+from nlp_suite.layers import LazyLogits, RNNStack, TokenEmbedding
 from nlp_suite.specials import PAD
 
 State = tuple[Any, ...]
@@ -58,6 +58,13 @@ class LanguageModel(keras.Model):
         """
         outputs, state = self.read(inputs, state, training=training)
         return self.logits(outputs), state
+
+    def lazy_logits(
+        self, inputs: dict[str, Any], state: State, training: bool | None = None
+    ) -> tuple[LazyLogits, State]:
+        """Does what `call_with_state` does, and leaves the logits to the loss."""
+        outputs, state = self.read(inputs, state, training=training)
+        return self.logits.lazy(outputs), state
 
     def read(
         self, inputs: dict[str, Any], state: State, training: bool | None = None

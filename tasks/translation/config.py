@@ -9,6 +9,7 @@ from nlp_suite.config import (
     BidirectionalConfig,
     DataConfig,
     EncoderDecoderConfig,
+    LargeVocabularyConfig,
     Schedule,
     TransferConfig,
 )
@@ -37,6 +38,7 @@ class HalfTransferConfig(TransferConfig):
 @dataclass(frozen=True, kw_only=True)
 class TranslationConfig(
     EncoderDecoderConfig,
+    LargeVocabularyConfig,
     BidirectionalConfig,
     LanguagePairConfig,
     HalfTransferConfig,
