@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from nlp_suite.layers import ByteDropout
 from nlp_suite.seq2seq import EncoderDecoder
 from nlp_suite.specials import PAD
 
@@ -14,8 +15,6 @@ SHARPNESS = 20.0
 """How fast an image counts less the less it is like another; chosen on the validation split."""
 TOKENS = 32
 """Tokens of a caption that are remembered."""
-
-from nlp_suite.layers import ByteDropout
 
 
 class FeatureEncoder(keras.layers.Layer):
