@@ -1,0 +1,46 @@
+"""The campaign of kills finds what it kills in, and tells runs apart."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import TinyConfig, TinyLanguageModel
+
+from benchmarks.kills import PLACES, content, differences
+from nlp_suite.training import train
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_victim_dies_at_its_place(place: str) -> None:
+    """The call itself fails for want of arguments, after it was counted."""
+    program = f"""
+from importlib import import_module
+from benchmarks.kills import PLACES, victim
+victim({place!r}, 1, 0.0)
+module, _, kind = PLACES[{place!r}].owner.partition(":")
+owner = import_module(module)
+function = getattr(getattr(owner, kind) if kind else owner, PLACES[{place!r}].function)
+while True:
+    try:
+        function()
+    except TypeError:
+        pass
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def test_a_difference_of_one_bit_is_named(tmp_path: Path) -> None:
+    train(TinyLanguageModel(TinyConfig(precision="mixed_bfloat16")), tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    assert differences(tmp_path / "one", tmp_path / "other") == []
+    assert any(name.startswith("carried") for name in content(tmp_path / "one"))
+    history = tmp_path / "other" / "history.csv"
+    history.write_text(history.read_text().replace("1.0,", "1.5,", 1))
+    assert differences(tmp_path / "one", tmp_path / "other") == ["history"]
