@@ -90,7 +90,10 @@ class CaptionMemory(keras.layers.Layer):
         likeness = ops.matmul(_direction(images), ops.transpose(remembered))
         is_there = ops.not_equal(self.captions[:, 0], PAD)
         likeness, places = ops.top_k(ops.where(is_there, likeness, -1e9), neighbours)
-        return ops.take(self.captions, places, axis=0), ops.softmax(SHARPNESS * likeness)
+        # A softmax, but Keras warns of one over a single neighbour.
+        weights = ops.exp(SHARPNESS * (likeness - likeness[:, :1]))
+        shares = weights / ops.sum(weights, axis=1, keepdims=True)
+        return ops.take(self.captions, places, axis=0), shares
 
 
 class Captioner(EncoderDecoder):
