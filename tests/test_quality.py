@@ -72,6 +72,14 @@ def test_what_is_not_trained_is_measured_once(tmp_path: Path) -> None:
     assert "--minutes" not in peers["nearest"][0].measure
 
 
+def test_several_seeds_are_measured_together_as_well(tmp_path: Path) -> None:
+    plan = Plan.of(TOY, tmp_path, 2, seeds=2, peer_seeds=0)
+    (together,) = plan.together
+    runs = [word for run in plan.ours for word in ("--runs", str(run.folder))]
+    assert together.measure[:6] == ("benchmarks.quality.together", "toy", *runs)
+    assert not Plan.of(TOY, tmp_path, 2, seeds=1, peer_seeds=0).together
+
+
 def test_no_peer_seeds_leave_all_peers_out(tmp_path: Path) -> None:
     plan = Plan.of(TOY, tmp_path, 2, seeds=1, peer_seeds=0)
     assert plan.jobs == plan.ours

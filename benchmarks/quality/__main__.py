@@ -45,12 +45,14 @@ class Plan:
         minutes: Minutes of training.
         ours: A job for each seed.
         peers: Jobs by the peer's name.
+        together: A job for the runs of all seeds as one model; none for a single seed.
     """
 
     comparison: Comparison
     minutes: float
     ours: list[Job]
     peers: dict[str, list[Job]]
+    together: list[Job]
 
     @classmethod
     def of(
@@ -92,11 +94,19 @@ class Plan:
             ]
             for peer in comparison.peers
         }
-        return cls(comparison, minutes, ours, peers)
+        runs = [flag for job in ours for flag in ("--runs", str(job.folder))]
+        command = ("benchmarks.quality.together", comparison.task, *runs)
+        ensemble = place / "together"
+        together = Job(
+            f"{comparison.name}, {seeds} seeds together",
+            ensemble,
+            measure=(*command, "--folder", str(ensemble)),
+        )
+        return cls(comparison, minutes, ours, peers, [together] if seeds > 1 else [])
 
     @property
     def jobs(self) -> list[Job]:
-        """All of them."""
+        """All that wait for nothing, which `together` does."""
         return [*self.ours, *(job for jobs in self.peers.values() for job in jobs)]
 
     def found(self, setting: str) -> results.Found:
@@ -104,7 +114,7 @@ class Plan:
         ours = [job.result() for job in self.ours if job.is_measured]
         peers = {
             name: [job.result() for job in jobs if job.is_measured]
-            for name, jobs in self.peers.items()
+            for name, jobs in {**self.peers, results.TOGETHER: self.together}.items()
         }
         systems = results.systems(ours, peers)
         return results.describe(self.comparison, self.minutes, setting, systems)
@@ -172,12 +182,13 @@ def compare(
     plans = [
         Plan.of(each, folder, minutes or each.minutes, seeds, peer_seeds, limit) for each in chosen
     ]
-    plan_of = {job: plan for plan in plans for job in plan.jobs}
+    plan_of = {job: plan for plan in plans for job in (*plan.jobs, *plan.together)}
 
     def report(job: Job) -> None:
         results.save(REPORTS, plan_of[job].found(said))
 
-    run_all(list(plan_of), parallel, report)
+    run_all([job for plan in plans for job in plan.jobs], parallel, report)
+    run_all([job for plan in plans for job in plan.together], parallel, report)
 
 
 def peer_job(peer: Peer, folder: Path, minutes: float, seed: int) -> Job:

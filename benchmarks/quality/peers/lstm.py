@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.quality.peers.report import write_report
+from benchmarks.quality.report import write_report
 from benchmarks.speed.pytorch_models import LanguageModel, build, to_tensors
 from benchmarks.speed.workloads import Column, Workload
 from nlp_suite.arguments import Argument, parse_arguments

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.peers.report import write_report
+from benchmarks.quality.report import write_report
 from nlp_suite.arguments import Argument, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from tasks.captioning.config import CaptioningConfig

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import yaml
 
-from benchmarks.quality.peers.report import write_report
+from benchmarks.quality.report import write_report
 from nlp_suite.arguments import Argument, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from nlp_suite.files import replace_text

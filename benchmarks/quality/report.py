@@ -1,4 +1,4 @@
-"""What a peer reports, in files named as those of the suite's own runs."""
+"""What is measured outside a run, in files named as those of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def write_report(folder: Path, minutes: float | None, metrics: Mapping[str, floa
     """Writes summary.json and metrics.json.
 
     Args:
-        folder: The folder of the peer's run.
+        folder: Where both go.
         minutes: Minutes of training; None where nothing is trained.
         metrics: What was measured, by name.
     """
