@@ -26,20 +26,21 @@ MOST_WORDS = 60
 """Longer texts are cut in attention plots, which could not be read."""
 
 
-def learning_curves(history: Path, monitor: str, path: Path) -> None:
-    """Draws the loss and the monitored metric over the epochs.
+def learning_curves(history: Path, metrics: Sequence[str], path: Path) -> None:
+    """Draws the loss and other metrics over the epochs.
 
     Args:
         history: A run's history.csv: a column `epoch`, one for each training metric, and one named
             `val_<metric>` for each validation metric; empty where a metric was not measured.
-        monitor: The metric that decides which epoch is the best, such as `accuracy`.
+        metrics: What is drawn beside the loss, such as `accuracy`, where it was measured.
         path: The PNG file to write.
     """
     from matplotlib.ticker import MaxNLocator
 
     with history.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    panels = list(dict.fromkeys(["loss", monitor]))
+    measured = [metric for metric in metrics if any(row.get(f"val_{metric}") for row in rows)]
+    panels = list(dict.fromkeys(["loss", *measured]))
     figure = _figure(5 * len(panels), 3.6)
     for index, metric in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)

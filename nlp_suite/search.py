@@ -89,7 +89,7 @@ def _open_study(task_class: type[Task[Any]], config: Config, folder: Path) -> op
     study = optuna.create_study(
         storage=f"sqlite:///{folder / 'search.db'}",
         study_name=task_class.name,
-        direction="maximize" if task_class.higher_is_better else "minimize",
+        direction="maximize" if task_class.wants_more() else "minimize",
         pruner=optuna.pruners.MedianPruner(RANDOM_TRIALS),
         load_if_exists=True,
     )

@@ -53,9 +53,11 @@ class Task(ABC, Generic[ConfigT]):
     serving_inputs: ClassVar[Mapping[str, tf.TensorSpec]]
     """The raw inputs of `predict`, such as `{"text": tf.TensorSpec([None], tf.string)}`."""
     monitor: ClassVar[str]
-    """The metric of `score` that decides which weights are the best, and early stopping."""
+    """The metric of `score` that decides which weights are the best, and early stopping; or `loss`,
+    which is measured anyway and depends less on luck than a count does."""
     higher_is_better: ClassVar[bool] = True
-    """Whether more of `monitor` is better: True for accuracy, False for perplexity."""
+    """Whether more of the metric by which results are told is better: True for accuracy, False for
+    perplexity."""
     headline: ClassVar[str] = ""
     """The metric by which results are told, where that is not `monitor`."""
     input_settings: ClassVar[tuple[str, ...]] = ()
@@ -74,6 +76,16 @@ class Task(ABC, Generic[ConfigT]):
         self.config = config
         self.tokenizers: dict[str, Tokenizer] = dict(tokenizers or {})
         self._trace: tuple[keras.Model | None, ConfigT | None, Any] = (None, None, None)
+
+    @classmethod
+    def wants_more(cls) -> bool:
+        """Says whether more of `monitor` is better, which of a loss is never so."""
+        return cls.higher_is_better and cls.monitor != "loss"
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The metrics that a run shows beside its loss: `monitor`, and a headline if it has one."""
+        return (self.monitor, self.headline) if self.headline else (self.monitor,)
 
     @abstractmethod
     def open_dataset(self) -> Dataset:

@@ -142,7 +142,7 @@ class Loop:
         self.updates = self.config.epochs * self.feeds.train.steps(0)
         self.schedule = make_schedule(self.config, self.updates)
         self.epoch_weights = EpochWeights(
-            run_dir / "epochs", self.config, task.monitor, higher_is_better=task.higher_is_better
+            run_dir / "epochs", self.config, task.monitor, higher_is_better=task.wants_more()
         )
         self.clock = self.saved_at = self._now()
         if checkpoint is None:
@@ -251,7 +251,7 @@ class Loop:
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
         if self.cluster.is_chief:
             self.epoch_weights.prune(progress.history)
-        self.watch.epoch(progress, self.config.epochs, self.task.monitor, samples)
+        self.watch.epoch(progress, self.config.epochs, self.task.watched, samples)
         self.save(state)
         self.tracker.epoch(progress)
         self.on_epoch(progress)
@@ -259,7 +259,7 @@ class Loop:
     def _take(self, score: float, loss: float, epoch: float) -> None:
         """Keeps the weights if they are the best so far, and else loses some patience."""
         progress, config = self.progress, self.config
-        if progress.take_score(score, loss, epoch, higher_is_better=self.task.higher_is_better):
+        if progress.take_score(score, loss, epoch, higher_is_better=self.task.wants_more()):
             self._keep_weights()
         elif progress.bad_epochs % config.plateau_patience == 0:
             if config.schedule == "plateau":
@@ -300,7 +300,7 @@ class Loop:
         metrics = validate(self.learner, self.feeds.validation, progress, self.cluster)
         score = metrics[f"val_{monitor}"]
         is_better = progress.is_best(
-            score, metrics["val_loss"], higher_is_better=self.task.higher_is_better
+            score, metrics["val_loss"], higher_is_better=self.task.wants_more()
         )
         self.watch.say(
             f"the average of epochs {', '.join(f'{epoch:g}' for epoch in epochs)}: {monitor} "
@@ -328,7 +328,7 @@ class Loop:
         )
         if self.cluster.is_chief:
             plot = run_dir / "learning_curves.png"
-            learning_curves(run_dir / "history.csv", self.task.monitor, plot)
+            learning_curves(run_dir / "history.csv", self.task.watched, plot)
             save_summary(run)
             shutil.rmtree(run_dir / "encoded", ignore_errors=True)
         self.tracker.epoch(progress)

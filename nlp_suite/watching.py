@@ -78,13 +78,13 @@ class Watch:
         else:
             print(line, file=self.stream, flush=True)
 
-    def epoch(self, progress: Progress, epochs: int, monitor: str, samples: str) -> None:
+    def epoch(self, progress: Progress, epochs: int, watched: Sequence[str], samples: str) -> None:
         """Tells how an epoch went, and writes history.csv, with all that was measured, anew.
 
         Args:
             progress: How far the run is.
             epochs: How many epochs it may last.
-            monitor: The metric that decides which epoch is the best.
+            watched: The metrics shown beside the loss, where they were measured.
             samples: Predictions of the network as it is, in Markdown.
         """
         row = progress.history[-1]
@@ -92,10 +92,10 @@ class Watch:
         self._board({f"epoch/{name}": value for name, value in row.items()}, progress.updates)
         with self._writer.as_default():
             tf.summary.text("predictions", samples, progress.updates)
-        shown = dict.fromkeys(("loss", "val_loss", f"val_{monitor}"))
+        shown = dict.fromkeys(("loss", "val_loss", *(f"val_{metric}" for metric in watched)))
         self.say(
             f"epoch {row['epoch']:g}/{epochs}  {duration(progress.seconds)}  "
-            + "  ".join(f"{name} {row[name]:.4g}" for name in shown)
+            + "  ".join(f"{name} {row[name]:.4g}" for name in shown if name in row)
             + ("  (best)" if progress.best_epoch == row["epoch"] else "")
         )
 
@@ -120,7 +120,7 @@ class Silence(Watch):
     ) -> None:
         """Shows nothing."""
 
-    def epoch(self, progress: Progress, epochs: int, monitor: str, samples: str) -> None:
+    def epoch(self, progress: Progress, epochs: int, watched: Sequence[str], samples: str) -> None:
         """Writes nothing."""
 
 

@@ -20,8 +20,8 @@ def size_of(path: Path) -> tuple[int, int]:
 def test_learning_curves_are_drawn_though_metrics_are_missing(tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
     history.write_text("epoch,loss,val_loss,val_bleu\n0.5,3.2,,\n1,2.5,2.9,1.5\n2,2.1,2.7,4.0\n")
-    plots.learning_curves(history, "bleu", tmp_path / "two.png")
-    plots.learning_curves(history, "loss", tmp_path / "one.png")
+    plots.learning_curves(history, ["bleu", "chrf"], tmp_path / "two.png")
+    plots.learning_curves(history, ["loss"], tmp_path / "one.png")
     (two, height), (one, same_height) = size_of(tmp_path / "two.png"), size_of(tmp_path / "one.png")
     assert height == same_height
     assert two == 2 * one  # a panel for the loss and one for the metric, unless they are the same

@@ -52,7 +52,8 @@ class Sentiment(Task[SentimentConfig]):
     name = "sentiment"
     config_class = SentimentConfig
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
-    monitor = "accuracy"
+    monitor = "loss"
+    headline = "accuracy"
     tuned_on = 158_640
 
     def open_dataset(self) -> Dataset:
