@@ -139,9 +139,10 @@ def test_the_company_in_a_batch_does_not_change_a_prediction(case: Case) -> None
     assert_same(together, alone)
 
 
-def test_the_score_has_the_metric_that_is_monitored(case: Case) -> None:
-    if case.task.monitor != "loss":
-        assert case.task.monitor in case.task.score(case.model, case.rows)
+def test_the_score_has_the_metrics_that_are_watched(case: Case) -> None:
+    measured = case.task.score(case.model, case.rows)
+    assert {"loss", *measured}.issuperset(case.task.watched)
+    assert not (case.task.monitor == "loss" and case.task.wants_more())
 
 
 def test_an_evaluation_ranks_counts_and_draws(case: Case, tmp_path: Path) -> None:
