@@ -68,7 +68,7 @@ class VariationalDropout(MaskedLayer):
 
 @keras.saving.register_keras_serializable(package="nlp_suite")
 class ByteDropout(keras.layers.Layer):
-    """Drops single features while training, as Keras's layer does, in a third of the time.
+    """Drops single features while training, as Keras's layer does, in two thirds of the time.
 
     Most of that time goes into random numbers. One of 32 bits is enough for four features, when the
     rate is one of the 256 that a byte can tell apart.
