@@ -44,7 +44,7 @@ def test_the_memory_gives_captions_by_the_likeness_of_their_images() -> None:
     """The cosines of the image with the three that are remembered are 1, 0.6 and 0."""
     memory = CaptionMemory(size=4, features=2)
     memory.build()
-    images = np.array([[[0, 5]], [[3, 0]], [[0.6, 0.8]]], "float32")
+    images = np.array([[0, 1], [1, 0], [0.6, 0.8]], "float32")
     memory.remember(images, np.array([[7, EOS, 0], [8, 9, EOS], [6, EOS, 0]]))
     captions, shares = memory(ops.array([[[2.0, 0.0]]]), neighbours=3)
     found = ops.convert_to_numpy(captions)

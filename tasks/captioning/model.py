@@ -67,10 +67,11 @@ class CaptionMemory(keras.layers.Layer):
         """Learns captions by heart.
 
         Args:
-            images: float [captions, regions, features], at most as many as there is room for.
+            images: float [captions, features], their images' `direction`; at most as many as there
+                is room for.
             captions: int32 [captions, time], right-padded.
         """
-        images, captions = _direction(images), captions[:, :TOKENS]
+        captions = captions[:, :TOKENS]
         rest = self.size - images.shape[0]
         self.images.assign(ops.pad(ops.cast(images, "float16"), [[0, rest], [0, 0]]))
         self.captions.assign(ops.pad(captions, [[0, rest], [0, TOKENS - captions.shape[1]]]))
@@ -87,7 +88,7 @@ class CaptionMemory(keras.layers.Layer):
             image's likeness, float32 [batch, neighbours], 1 in all.
         """
         remembered = ops.cast(self.images, "float32")
-        likeness = ops.matmul(_direction(images), ops.transpose(remembered))
+        likeness = ops.matmul(direction(images), ops.transpose(remembered))
         is_there = ops.not_equal(self.captions[:, 0], PAD)
         likeness, places = ops.top_k(ops.where(is_there, likeness, -1e9), neighbours)
         # A softmax, but Keras warns of one over a single neighbour.
@@ -119,6 +120,17 @@ class Captioner(EncoderDecoder):
         return self.memory(source, neighbours=neighbours)
 
 
-def _direction(images: Any) -> Any:
-    """Scales the mean region of images to length one, float32 [batch, features]."""
+def direction(images: Any) -> Any:
+    """Makes of images what their likeness is told by: the mean region, scaled to length one.
+
+    Args:
+        images: float [batch, regions, features].
+
+    Returns:
+        float32 [batch, features].
+
+    Example:
+        >>> print(ops.convert_to_numpy(direction(ops.array([[[3.0, 0.0], [3.0, 8.0]]]))).round(1))
+        [[0.6 0.8]]
+    """
     return ops.normalize(ops.mean(ops.cast(images, "float32"), axis=1), axis=-1)

@@ -38,7 +38,7 @@ from nlp_suite.signatures import Signature
 from nlp_suite.task import Rollout
 from nlp_suite.text import EOS, PAD, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.captioning.config import CaptioningConfig
-from tasks.captioning.model import Captioner, CaptionMemory, FeatureEncoder
+from tasks.captioning.model import Captioner, CaptionMemory, FeatureEncoder, direction
 
 DATA = Path(__file__).parent / "data"
 PIXELS = 64
@@ -160,14 +160,14 @@ class Captioning(GeneratingTask[CaptioningConfig]):
             model.memory.remember(*self._remembered())
 
     def _remembered(self) -> tuple[Array, Array]:
-        """Gives features and captions of training examples at even distances."""
+        """Gives directions and captions of training examples at even distances."""
         examples = self.examples("train")
         stride = -(-len(examples) // self.config.memory_size)
         chosen = islice(examples, 0, None, stride)
         look = tf.function(self._look, reduce_retracing=True)
         images, captions = [], []
         for batch in batches(chosen, 256, ("image", "caption")):
-            images.append(look(batch).numpy())
+            images.append(direction(look(batch)).numpy())
             captions.append(with_eos(self.writer.encode(batch["caption"])))
         return np.concatenate(images), tf.concat(captions, axis=0).to_tensor(PAD).numpy()
 
