@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import doctest
+import math
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -108,7 +109,9 @@ def lstm_units(workload: Workload) -> Iterator[int]:
 
 
 def test_all_networks_have_the_same_weights_but_for_known_biases(workload: Workload) -> None:
-    ours = small_task(workload.name).build_model().count_params()
+    # What captioning remembers is not trained.
+    network = small_task(workload.name).build_model()
+    ours = sum(math.prod(variable.shape) for variable in network.trainable_variables)
     keras_lacks = 0 if workload.name == "sentiment" else VOCABULARY
     torch_adds = sum(4 * units for units in lstm_units(workload))
     peer = pytorch_models.build(workload)
