@@ -319,6 +319,6 @@ def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None
 
 
 def _evaluation_settings(config_class: type[Config]) -> set[str]:
-    """Names the settings that say how a network is evaluated once it is trained."""
-    kinds = [c for c in config_class.__mro__ if issubclass(c, EvaluationConfig)]
+    """Names the settings that say how a network writes and is evaluated once it is trained."""
+    kinds = [c for c in config_class.__mro__ if issubclass(c, EvaluationConfig | DecodingConfig)]
     return {f.name for c in kinds if not issubclass(c, Config) for f in dataclasses.fields(c)}

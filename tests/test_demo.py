@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "tests" / "toy", tmp_path / "tasks" / "toy")
     shutil.copy(ROOT / "tasks" / "__init__.py", tmp_path / "tasks")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def heard_interrupts() -> Iterator[None]:
+    """Lets children hear Ctrl-C, which is ignored by what a shell starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:

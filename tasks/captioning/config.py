@@ -7,17 +7,16 @@ from typing import Literal
 
 from nlp_suite.config import (
     EncoderDecoderConfig,
-    EvaluationConfig,
     FinetuningConfig,
     RewardConfig,
     Schedule,
 )
-from nlp_suite.decoding_config import Decode, GenerationConfig
+from nlp_suite.decoding_config import Decode, DecodingConfig, GenerationConfig
 from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeighbourConfig(EvaluationConfig):
+class NeighbourConfig(DecodingConfig):
     """How captions of similar images have a say."""
 
     neighbours: int = 8
