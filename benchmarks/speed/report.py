@@ -105,7 +105,10 @@ directions, 107 GFLOP for 10,000 of them. One core does 58 to 91 GFLOP/s in floa
 so two cores at work on nothing else need about 0.75 seconds, and five times `model.predict` would
 need less. At beam 4 and batch 32 two thirds of the rows that are computed belong to sentences that
 have ended, because one of them has 64 tokens where they have 21 on average; a fifth of a step is
-attention to a memory that is repeated for each hypothesis."""
+attention to a memory that is repeated for each hypothesis.
+
+Ten million rows (`--only rows --rows 10000000`, 2026-11-22, beside other work): 11,870 rows a
+second, 33,926 tokens a second in training, and 1,234 MB, 340 more than of ten thousand."""
 
 
 @dataclass
