@@ -67,18 +67,18 @@ class Constraints:
             tuple(forbidden),
         )
 
-    def repeat(self, times: tf.Tensor | int) -> Constraints:
-        """Returns the same rules for each row `times` times."""
+    def take(self, rows: tf.Tensor) -> Constraints:
+        """Returns the rules of some rows, int32 [rows]; the longest they can become stays."""
 
-        def repeated(tensor: tf.Tensor | None) -> tf.Tensor | None:
-            return None if tensor is None else tf.repeat(tensor, times, axis=0)
+        def taken(tensor: tf.Tensor | None) -> tf.Tensor | None:
+            return None if tensor is None else tf.gather(tensor, rows)
 
         return replace(
             self,
-            prefix=repeated(self.prefix),
-            prefix_length=repeated(self.prefix_length),
-            min_length=repeated(self.min_length),
-            max_length=repeated(self.max_length),
+            prefix=taken(self.prefix),
+            prefix_length=taken(self.prefix_length),
+            min_length=taken(self.min_length),
+            max_length=taken(self.max_length),
         )
 
     def is_forced(self, time: tf.Tensor) -> tf.Tensor:

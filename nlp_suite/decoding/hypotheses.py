@@ -39,24 +39,25 @@ class Hypotheses(NamedTuple):
 
 
 class Stepper:
-    """Takes steps over a constant context and remembers whether the model reports attention.
+    """Takes steps and remembers whether the model reports attention.
 
     Attributes:
         attends: Whether the last step returned attention weights.
     """
 
-    def __init__(self, step: StepFunction, context: Nested) -> None:
+    def __init__(self, step: StepFunction) -> None:
         self._step = step
-        self._context = context
         self.attends = False
 
-    def __call__(self, tokens: tf.Tensor, state: Nested) -> tuple[tf.Tensor, Nested, tf.Tensor]:
+    def __call__(
+        self, tokens: tf.Tensor, state: Nested, context: Nested
+    ) -> tuple[tf.Tensor, Nested, tf.Tensor]:
         """Returns float32 logits, the state in the containers it came in, and attention.
 
         Attention is float32 [rows, memory time]; of zero width where the model has none, so that
         a loop can carry it all the same.
         """
-        logits, new_state, attention = self._step(tokens, state, self._context)
+        logits, new_state, attention = self._step(tokens, state, context)
         self.attends = attention is not None
         if attention is None:
             attention = tf.zeros([tf.shape(tokens)[0], 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,14 +15,16 @@ from nlp_suite.decoding.hypotheses import (
     StepFunction,
     Stepper,
     batch_size,
-    loose_shapes,
     repeat_rows,
     write_column,
 )
+from nlp_suite.decoding.narrowing import Attentions, Writing
 from nlp_suite.specials import BOS, EOS, PAD
 
-Choose = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""(logits float32 [rows, vocabulary], time int32 []) -> tokens int32 [rows]."""
+Choose = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+"""(logits float32 [rows, vocabulary], time int32 [], places int32 [rows]) -> tokens int32 [rows].
+
+The places are those of the rows in the whole batch."""
 
 
 def greedy(
@@ -73,10 +76,11 @@ def greedy(
         forbidden=forbidden,
     )
 
-    def choose(logits: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    def choose(logits: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
-    return _generate(Stepper(step, context), state, choose, rules, batch, 1, start_token)
+    generation = _Generation(Stepper(step), context, rules, tf.range(batch), 1, choose)
+    return generation.generate(state, start_token)
 
 
 def sample(
@@ -133,31 +137,53 @@ def sample(
         max_length=max_length,
         no_repeat_ngram=no_repeat_ngram,
         forbidden=forbidden,
-    ).repeat(samples)
+    )
     temperature = tf.maximum(tf.cast(temperature, tf.float32), 1e-3)
     draws = batch * samples if independent else samples
 
-    def choose(logits: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+    def choose(logits: tf.Tensor, time: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
         step_seed = tf.stack([tf.cast(seed, tf.int32), time])
-        return _draw(logits / temperature, top_k, top_p, step_seed, draws)
+        noise = _Noise(step_seed, draws, places)
+        return _draw(logits / temperature, top_k, top_p, noise)
 
-    stepper = Stepper(step, repeat_rows(context, samples))
-    return _generate(
-        stepper, repeat_rows(state, samples), choose, rules, batch, samples, start_token
+    places = tf.range(batch * samples)
+    generation = _Generation(
+        Stepper(step),
+        repeat_rows(context, samples),
+        rules.take(places // samples),
+        places,
+        samples,
+        choose,
     )
+    return generation.generate(repeat_rows(state, samples), start_token)
+
+
+class _Noise(NamedTuple):
+    """What makes the draws of a step random.
+
+    Where the `draws` are the samples of one example, what is drawn for it depends neither on the
+    others in the batch nor, with Philox, on the device.
+    """
+
+    seed: tf.Tensor  # int32 [2]
+    draws: tf.Tensor  # int32 [], rows of noise; the noise of the first ones comes again in the next
+    places: tf.Tensor  # int32 [rows], of the rows in the whole batch
+
+    def draw(self, vocabulary: tf.Tensor) -> tf.Tensor:
+        """Draws Gumbel noise, float32 [rows, vocabulary]."""
+        uniform = tf.random.stateless_uniform(
+            [self.draws, vocabulary], self.seed, minval=1e-20, maxval=1.0, alg="philox"
+        )
+        return tf.gather(-tf.math.log(-tf.math.log(uniform)), self.places % self.draws)
 
 
 def _draw(
-    logits: tf.Tensor,
-    top_k: tf.Tensor | int,
-    top_p: tf.Tensor | float,
-    seed: tf.Tensor,
-    draws: tf.Tensor,
+    logits: tf.Tensor, top_k: tf.Tensor | int, top_p: tf.Tensor | float, noise: _Noise
 ) -> tf.Tensor:
     """Draws one of the likeliest tokens of each row, int32 [rows]; sorts only where it must."""
 
     def from_all() -> tf.Tensor:
-        return _draw_index(logits, seed, draws)
+        return _draw_index(logits, noise)
 
     def from_likeliest() -> tf.Tensor:
         vocabulary = tf.shape(logits)[-1]
@@ -165,93 +191,83 @@ def _draw(
         likeliest, ids = tf.math.top_k(logits, count)
         before = tf.cumsum(tf.nn.softmax(likeliest), axis=-1, exclusive=True)
         likeliest = tf.where(before < tf.maximum(top_p, 1e-6), likeliest, NEVER)
-        return tf.gather(ids, _draw_index(likeliest, seed, draws), batch_dims=1)
+        return tf.gather(ids, _draw_index(likeliest, noise), batch_dims=1)
 
     top_k, top_p = tf.convert_to_tensor(top_k), tf.convert_to_tensor(top_p)
     return tf.cond((top_k > 0) | (top_p < 1.0), from_likeliest, from_all)
 
 
-def _draw_index(logits: tf.Tensor, seed: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def _draw_index(logits: tf.Tensor, noise: _Noise) -> tf.Tensor:
     """Draws from the softmax of each row by the Gumbel-max trick, int32 [rows].
 
     The index of the largest logit, once Gumbel noise is added to each, is such a draw (Gumbel
-    1954). The noise of the first `draws` rows comes again in the next ones. Where they are the
-    samples of one example, what is drawn for it depends neither on the others in the batch nor,
-    with Philox, on the device.
+    1954).
     """
-    rows, vocabulary = tf.unstack(tf.shape(logits))
-    uniform = tf.random.stateless_uniform(
-        [draws, vocabulary], seed, minval=1e-20, maxval=1.0, alg="philox"
-    )
-    noise = tf.tile(-tf.math.log(-tf.math.log(uniform)), [rows // draws, 1])
-    return tf.argmax(logits + noise, axis=-1, output_type=tf.int32)
+    return tf.argmax(logits + noise.draw(tf.shape(logits)[-1]), axis=-1, output_type=tf.int32)
+
+
+class _Written(NamedTuple):
+    """What is wanted of each row in the end."""
+
+    tokens: tf.Tensor  # int32 [rows, longest]
+    origin: tf.Tensor  # int32 [rows, longest], place of each step's attention
+    log_probability: tf.Tensor  # float32 [rows]
 
 
 class _Rows(NamedTuple):
     """What changes from step to step, for each row."""
 
     last: tf.Tensor  # int32 [rows], the token to feed in next
-    tokens: tf.Tensor  # int32 [rows, longest]
-    log_probability: tf.Tensor  # float32 [rows]
+    written: _Written
     ended: tf.Tensor  # bool [rows]
 
+    @property
+    def is_busy(self) -> tf.Tensor:
+        return ~self.ended
 
-def _generate(
-    stepper: Stepper,
-    state: Nested,
-    choose: Choose,
-    rules: Constraints,
-    batch: tf.Tensor,
-    samples: tf.Tensor | int,
-    start_token: int,
-) -> Hypotheses:
-    """Chooses token after token until each row has ended; rows is batch x samples."""
-    count = batch * samples
-    rows = _Rows(
-        tf.fill([count], start_token),
-        tf.fill([count, rules.longest], PAD),
-        tf.zeros([count]),
-        tf.zeros([count], tf.bool),
-    )
-    attentions = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
 
-    def running(time: tf.Tensor, rows: _Rows, *_: Nested) -> tf.Tensor:
-        return (time == 0) | ~tf.reduce_all(rows.ended)
+@dataclass(frozen=True)
+class _Generation(Writing):
+    """Chooses token after token, by logits, time and the rows' places."""
+
+    choose: Choose
+
+    def generate(self, state: Nested, start_token: int) -> Hypotheses:
+        """Extends each row until it has ended."""
+        count = tf.size(self.places)
+        blank = tf.fill([count, self.rules.longest], PAD)
+        rows = _Rows(
+            tf.fill([count], start_token),
+            _Written(blank, tf.zeros_like(blank), tf.zeros([count])),
+            tf.zeros([count], tf.bool),
+        )
+        time, written, attentions = self.run(rows, state)
+        shape = [self.batch, self.width, time]
+        tokens = tf.reshape(written.tokens[:, :time], shape)
+        log_probability = tf.reshape(written.log_probability, shape[:2])
+        attention = None
+        if self.stepper.attends:
+            attention = attentions.at(tf.reshape(written.origin[:, :time], shape), tokens)
+        return Hypotheses(tokens, log_probability, log_probability, attention)
 
     def extend(
-        time: tf.Tensor, rows: _Rows, state: Nested, attentions: tf.TensorArray
-    ) -> tuple[tf.Tensor, _Rows, Nested, tf.TensorArray]:
-        logits, state, attention = stepper(rows.last, state)
-        token = choose(rules.apply(logits, rows.tokens, time), time)
+        self, time: tf.Tensor, rows: _Rows, state: Nested, attentions: Attentions
+    ) -> tuple[tf.Tensor, _Rows, Nested, Attentions]:
+        """Gives each row its next token."""
+        logits, state, attention = self.stepper(rows.last, state, self.context)
+        tokens, origin, log_probability = rows.written
+        token = self.choose(self.rules.apply(logits, tokens, time), time, self.places)
         token = tf.where(rows.ended, PAD, token)
         gain = tf.gather(logits, token, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
-        free = ~rows.ended & ~rules.is_forced(time)
-        attentions = attentions.write(time, tf.where(rows.ended[:, tf.newaxis], 0.0, attention))
+        free = ~rows.ended & ~self.rules.is_forced(time)
+        here = attentions.count + tf.range(tf.size(token))
         rows = _Rows(
             token,
-            write_column(rows.tokens, time, token),
-            rows.log_probability + tf.where(free, gain, 0.0),
-            rows.ended | (free & (token == EOS)) | rules.is_last(time),
+            _Written(
+                write_column(tokens, time, token),
+                write_column(origin, time, here),
+                log_probability + tf.where(free, gain, 0.0),
+            ),
+            rows.ended | (free & (token == EOS)) | self.rules.is_last(time),
         )
-        return time + 1, rows, state, attentions
-
-    initial = (tf.constant(0), rows, state, attentions)
-    time, rows, _, attentions = tf.while_loop(
-        running,
-        extend,
-        initial,
-        shape_invariants=(
-            tf.TensorShape([]),
-            loose_shapes(rows, keep_features=False),
-            loose_shapes(state, keep_features=True),
-            None,
-        ),
-    )
-    shape = [batch, samples, time]
-    log_probability = tf.reshape(rows.log_probability, shape[:2])
-    attention = None
-    if stepper.attends:
-        attention = tf.transpose(attentions.stack(), [1, 0, 2])
-        attention = tf.reshape(attention, [*shape, tf.shape(attention)[-1]])
-    tokens = tf.reshape(rows.tokens[:, :time], shape)
-    return Hypotheses(tokens, log_probability, log_probability, attention)
+        return time + 1, rows, state, attentions.write(time, attention)

@@ -68,7 +68,7 @@ def follow(
         The log-probability of each token, float32 [batch, time], and what it attended to, float32
         [batch, time, memory time], or None; both 0 at PAD.
     """
-    stepper = Stepper(step, context)
+    stepper = Stepper(step)
     tokens = tf.cast(tokens, tf.int32)
     batch, times = tf.unstack(tf.shape(tokens))
     inputs = tf.concat([tf.fill([batch, 1], start_token), tokens], axis=1)
@@ -77,7 +77,7 @@ def follow(
     def advance(
         time: tf.Tensor, state: Nested, gains: tf.Tensor, attentions: tf.TensorArray
     ) -> tuple[tf.Tensor, Nested, tf.Tensor, tf.TensorArray]:
-        logits, state, attention = stepper(tf.gather(inputs, time, axis=1), state)
+        logits, state, attention = stepper(tf.gather(inputs, time, axis=1), state, context)
         token = tf.gather(tokens, time, axis=1)
         gain = tf.gather(logits, token, batch_dims=1) - tf.reduce_logsumexp(logits, axis=-1)
         gains = write_column(gains, time, gain)

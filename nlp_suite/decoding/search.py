@@ -15,10 +15,10 @@ from nlp_suite.decoding.hypotheses import (
     StepFunction,
     Stepper,
     batch_size,
-    loose_shapes,
     repeat_rows,
     write_column,
 )
+from nlp_suite.decoding.narrowing import Attentions, Writing
 from nlp_suite.decoding.penalties import Penalties
 from nlp_suite.decoding.selection import best_continuations
 from nlp_suite.specials import BOS, EOS, PAD
@@ -84,33 +84,28 @@ def beam_search(
         no_repeat_ngram=no_repeat_ngram,
         forbidden=forbidden,
     )
+    places = tf.range(batch * width)
     search = _Search(
-        stepper=Stepper(step, repeat_rows(context, width)),
-        rules=rules.repeat(width),
-        penalties=Penalties(tf.cast(length_penalty, tf.float32), coverage_penalty),
-        batch=batch,
+        stepper=Stepper(step),
+        context=repeat_rows(context, width),
+        rules=rules.take(places // width),
+        places=places,
         width=width,
+        penalties=Penalties(tf.cast(length_penalty, tf.float32), coverage_penalty),
         n_best=tf.clip_by_value(n_best, 1, width),
         groups=groups,
         diversity_penalty=diversity_penalty,
     )
-    return search.run(repeat_rows(state, width), start_token)
+    return search.search(repeat_rows(state, width), start_token)
 
 
-class _Beam(NamedTuple):
-    """The hypotheses of a batch; rows is batch x width, those of an example next to each other.
+class _Written(NamedTuple):
+    """What is wanted of a hypothesis in the end. One with log-probability -inf is none."""
 
-    An ended hypothesis keeps its row to the end, so the search narrows as hypotheses finish, and a
-    width of 1 is greedy search. A row with log-probability -inf is empty.
-    """
-
-    last: tf.Tensor  # int32 [rows], the token to feed in next
     tokens: tf.Tensor  # int32 [rows, longest]
-    origin: tf.Tensor  # int32 [rows, longest], row that computed the attention of each step
+    origin: tf.Tensor  # int32 [rows, longest], place of each step's attention
     log_probability: tf.Tensor  # float32 [rows]
-    received: tf.Tensor  # float32 [rows, memory time], attention so far
     score: tf.Tensor  # float32 [rows]
-    ended: tf.Tensor  # bool [rows], takes no more tokens
     finished: tf.Tensor  # bool [rows], ended by an EOS of its own
 
     @property
@@ -119,81 +114,73 @@ class _Beam(NamedTuple):
         return self.log_probability > NEVER
 
 
+class _Beam(NamedTuple):
+    """The hypotheses of a batch; rows is batch x width, those of an example next to each other.
+
+    An ended hypothesis keeps its row to the end, so the search narrows as hypotheses finish, and a
+    width of 1 is greedy search.
+    """
+
+    last: tf.Tensor  # int32 [rows], the token to feed in next
+    written: _Written
+    received: tf.Tensor  # float32 [rows, memory time], attention so far
+    ended: tf.Tensor  # bool [rows], takes no more tokens
+
+    @property
+    def is_busy(self) -> tf.Tensor:
+        """Whether there is a hypothesis that takes more tokens, bool [rows]."""
+        return self.written.exists & ~self.ended
+
+
 @dataclass(frozen=True)
-class _Search:
+class _Search(Writing):
     """One search; all tensors of a beam have its rows as leading axis."""
 
-    stepper: Stepper
-    rules: Constraints
     penalties: Penalties
-    batch: tf.Tensor
-    width: tf.Tensor
     n_best: tf.Tensor
     groups: int
     diversity_penalty: tf.Tensor | float
 
-    def run(self, state: Nested, start_token: int) -> Hypotheses:
-        """Extends the beam until all hypotheses have ended or been given up."""
-        beam = self._first(start_token)
-        attentions = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
-        time, beam, _, attentions = tf.while_loop(
-            lambda time, beam, *_: (time == 0) | tf.reduce_any(beam.exists & ~beam.ended),
-            self._extend,
-            (tf.constant(0), beam, state, attentions),
-            shape_invariants=(
-                tf.TensorShape([]),
-                loose_shapes(beam, keep_features=False),
-                loose_shapes(state, keep_features=True),
-                None,
-            ),
-        )
-        return self._collect(beam, time, attentions)
-
-    def _collect(self, beam: _Beam, time: tf.Tensor, attentions: tf.TensorArray) -> Hypotheses:
-        """Takes the best hypotheses out of a beam, with their attention if there is any."""
-        best = self._best(beam)
-        shape = [self.batch, self.n_best, time]
-        exists = tf.gather(beam.exists, best)[:, tf.newaxis]
-        tokens = tf.where(exists, tf.gather(beam.tokens[:, :time], best), PAD)
+    def search(self, state: Nested, start_token: int) -> Hypotheses:
+        """Extends the beam until all hypotheses have ended or been given up; gives the best."""
+        time, written, attentions = self.run(self._first(start_token), state)
+        best = self._best(written)
+        exists = tf.gather(written.exists, best)[..., tf.newaxis]
+        tokens = tf.where(exists, tf.gather(written.tokens[:, :time], best), PAD)
         attention = None
         if self.stepper.attends:
-            origin = tf.transpose(tf.gather(beam.origin[:, :time], best))
-            attention = tf.gather(attentions.stack(), origin, batch_dims=1)  # [time, rows, memory]
-            attention = tf.where(
-                tokens[..., tf.newaxis] == PAD, 0.0, tf.transpose(attention, [1, 0, 2])
-            )
-            attention = tf.reshape(attention, [*shape, tf.shape(attention)[-1]])
-        return Hypotheses(
-            tf.reshape(tokens, shape),
-            tf.reshape(tf.gather(beam.log_probability, best), shape[:2]),
-            tf.reshape(tf.gather(beam.score, best), shape[:2]),
-            attention,
+            attention = attentions.at(tf.gather(written.origin[:, :time], best), tokens)
+        log_probability, score = (
+            tf.gather(x, best) for x in (written.log_probability, written.score)
         )
+        return Hypotheses(tokens, log_probability, score, attention)
 
     def _first(self, start_token: int) -> _Beam:
         """Returns a beam with one empty hypothesis in each group of each example."""
-        rows = self.batch * self.width
-        is_first = tf.range(rows) % (self.width // self.groups) == 0
+        rows = tf.size(self.places)
+        is_first = self.places % (self.width // self.groups) == 0
+        blank = tf.fill([rows, self.rules.longest], PAD)
         return _Beam(
             last=tf.fill([rows], start_token),
-            tokens=tf.fill([rows, self.rules.longest], PAD),
-            origin=tf.zeros([rows, self.rules.longest], tf.int32),
-            log_probability=tf.where(is_first, 0.0, NEVER),
+            written=_Written(
+                tokens=blank,
+                origin=tf.zeros_like(blank),
+                log_probability=tf.where(is_first, 0.0, NEVER),
+                score=tf.fill([rows], NEVER),
+                finished=tf.zeros([rows], tf.bool),
+            ),
             received=tf.zeros([rows, 1]),
-            score=tf.fill([rows], NEVER),
             ended=tf.zeros([rows], tf.bool),
-            finished=tf.zeros([rows], tf.bool),
         )
 
-    def _extend(
-        self, time: tf.Tensor, beam: _Beam, state: Nested, attentions: tf.TensorArray
-    ) -> tuple[tf.Tensor, _Beam, Nested, tf.TensorArray]:
+    def extend(
+        self, time: tf.Tensor, beam: _Beam, state: Nested, attentions: Attentions
+    ) -> tuple[tf.Tensor, _Beam, Nested, Attentions]:
         """Gives each living hypothesis one more token, or its row to another one."""
-        logits, state, attention = self.stepper(beam.last, state)
-        attentions = attentions.write(time, attention)
-        allowed = self.rules.apply(logits, beam.tokens, time)
+        logits, state, attention = self.stepper(beam.last, state, self.context)
+        allowed = self.rules.apply(logits, beam.written.tokens, time)
         normal = tf.where(self.rules.is_forced(time), 0.0, tf.reduce_logsumexp(logits, axis=-1))
-        parents, tokens, exists = self._choose(allowed, beam.log_probability - normal, beam)
+        parents, tokens, exists = self._choose(allowed, normal, beam)
         gain = tf.gather_nd(allowed, tf.stack([parents, tokens], axis=1)) - tf.gather(
             normal, parents
         )
@@ -201,18 +188,17 @@ class _Search:
         beam = beam._replace(received=beam.received + attention)
         beam, state = tf.nest.map_structure(lambda x: tf.gather(x, parents), (beam, state))
         gain = tf.where(exists, tf.where(beam.ended, 0.0, gain), NEVER)
-        beam = self._continue(time, beam, tokens, gain)
-        beam = beam._replace(origin=write_column(beam.origin, time, parents))
-        return time + 1, self._give_up(time, beam), state, attentions
+        beam = self._continue(time, beam, tokens, gain, attentions.count + parents)
+        return time + 1, beam, state, attentions.write(time, attention)
 
     def _choose(
-        self, logits: tf.Tensor, base: tf.Tensor, beam: _Beam
+        self, logits: tf.Tensor, normal: tf.Tensor, beam: _Beam
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Chooses the next hypotheses, each [rows].
 
         Args:
             logits: float32 [rows, vocabulary].
-            base: float32 [rows], what makes log-probabilities of them.
+            normal: float32 [rows], what makes log-probabilities of them once it is taken away.
             beam: The hypotheses to continue.
 
         Returns:
@@ -220,7 +206,10 @@ class _Search:
         """
         parts = [self.batch, self.groups, self.width // self.groups]
         logits = tf.reshape(logits, [*parts, tf.shape(logits)[-1]])
-        base, ended, exists = (tf.reshape(x, parts) for x in (base, beam.ended, beam.exists))
+        base = beam.written.log_probability - normal
+        base, ended, exists = (
+            tf.reshape(x, parts) for x in (base, beam.ended, beam.written.exists)
+        )
         said = tf.zeros_like(logits[:, 0, :1])  # [batch, 1, vocabulary]
         chosen = []
         for group in range(self.groups):
@@ -237,44 +226,54 @@ class _Search:
         parents += tf.range(self.batch)[:, tf.newaxis] * self.width
         return tf.reshape(parents, [-1]), tf.reshape(tokens, [-1]), tf.reshape(exist, [-1])
 
-    def _continue(self, time: tf.Tensor, beam: _Beam, tokens: tf.Tensor, gain: tf.Tensor) -> _Beam:
-        """Appends tokens, ends hypotheses and scores them."""
-        log_probability = beam.log_probability + gain
+    def _continue(
+        self,
+        time: tf.Tensor,
+        beam: _Beam,
+        tokens: tf.Tensor,
+        gain: tf.Tensor,
+        origin: tf.Tensor,
+    ) -> _Beam:
+        """Appends tokens, ends hypotheses, scores them, and gives the hopeless ones up."""
+        before = beam.written
+        log_probability = before.log_probability + gain
         score = self.penalties.score(log_probability, self._length(time), beam.received)
         is_end = (tokens == EOS) & ~beam.ended & ~self.rules.is_forced(time)
-        return beam._replace(
-            last=tokens,
-            tokens=write_column(beam.tokens, time, tokens),
+        ended = beam.ended | is_end | self.rules.is_last(time)
+        written = _Written(
+            tokens=write_column(before.tokens, time, tokens),
+            origin=write_column(before.origin, time, origin),
             log_probability=log_probability,
-            score=tf.where(gain > NEVER, tf.where(beam.ended, beam.score, score), NEVER),
-            ended=beam.ended | is_end | self.rules.is_last(time),
-            finished=(beam.finished | is_end) & (gain > NEVER),
+            score=tf.where(gain > NEVER, tf.where(beam.ended, before.score, score), NEVER),
+            finished=(before.finished | is_end) & (gain > NEVER),
         )
+        is_hopeless = ~ended & self._is_hopeless(time, written)
+        written = written._replace(
+            log_probability=tf.where(is_hopeless, NEVER, written.log_probability),
+            score=tf.where(is_hopeless, NEVER, written.score),
+        )
+        return beam._replace(last=tokens, written=written, ended=ended)
 
-    def _give_up(self, time: tf.Tensor, beam: _Beam) -> _Beam:
-        """Empties the row of each hypothesis that cannot come to be among the n best."""
-        finished = tf.reshape(tf.where(beam.finished, beam.score, NEVER), [self.batch, self.width])
-        worst = tf.repeat(tf.math.top_k(finished, self.n_best).values[:, -1], self.width)
+    def _is_hopeless(self, time: tf.Tensor, written: _Written) -> tf.Tensor:
+        """Says which hypotheses cannot come to be among the n best, bool [rows]."""
+        finished = tf.where(written.finished, written.score, NEVER)
+        best = tf.math.top_k(tf.reshape(finished, [self.batch, self.width]), self.n_best).values
         bound = self.penalties.bound(
-            beam.log_probability, self._length(time), self.rules.max_length
+            written.log_probability, self._length(time), self.rules.max_length
         )
-        hopeless = ~beam.ended & (bound <= worst)
-        return beam._replace(
-            log_probability=tf.where(hopeless, NEVER, beam.log_probability),
-            score=tf.where(hopeless, NEVER, beam.score),
-        )
+        return bound <= tf.repeat(best[:, -1], self.width)
 
     def _length(self, time: tf.Tensor) -> tf.Tensor:
         """Counts the tokens generated up to and with `time`, int32 [rows]."""
         return time + 1 - self.rules.prefix_length
 
-    def _best(self, beam: _Beam) -> tf.Tensor:
-        """Orders rows by score, finished hypotheses first, int32 [batch x n_best]."""
+    def _best(self, written: _Written) -> tf.Tensor:
+        """Orders rows by score, finished hypotheses first, int32 [batch, n_best]."""
         score, finished = (
-            tf.reshape(x, [self.batch, self.width]) for x in (beam.score, beam.finished)
+            tf.reshape(x, [self.batch, self.width]) for x in (written.score, written.finished)
         )
         by_score = tf.argsort(score, direction="DESCENDING", stable=True)
         unfinished = tf.cast(~tf.gather(finished, by_score, batch_dims=1), tf.int32)
         order = tf.gather(by_score, tf.argsort(unfinished, stable=True), batch_dims=1)
         rows = tf.range(self.batch)[:, tf.newaxis] * self.width + order
-        return tf.reshape(rows[:, : self.n_best], [-1])
+        return rows[:, : self.n_best]
