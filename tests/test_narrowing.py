@@ -68,7 +68,8 @@ def test_a_text_is_the_same_alone(way: str) -> None:
     for row, length in enumerate(LENGTHS):
         alone = decoded(way, Countdown(), slice(row, row + 1))
         tokens, attention = together.tokens[row, :, :length], together.attention
-        assert attention is not None and alone.attention is not None
+        assert attention is not None
+        assert alone.attention is not None
         assert alone.tokens.shape[-1] == length
         np.testing.assert_array_equal(tokens, alone.tokens[0])
         np.testing.assert_allclose(together.score[row], alone.score[0], rtol=1e-6)
