@@ -182,7 +182,7 @@ class StreamConfig:
     """Tokens through which gradients flow back; the state is carried on from window to window."""
     random_bptt: bool = False
     """Draw the length of each window around --bptt, with the rate in proportion, so that each epoch
-    cuts the text elsewhere (Merity et al. 2017a); pays over many epochs."""
+    cuts the text elsewhere (Merity et al. 2017, arXiv:1708.02182); pays over many epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +213,14 @@ class RecurrentConfig:
     """Share of the vocabulary dropped from each batch, whole words at once (Gal & Ghahramani 2016);
     AWD-LSTM took 0.1."""
     weight_drop: float = searched(0.0, between=(0.0, 0.5))
-    """Share of the recurrent weights dropped from each batch (Merity et al. 2017a); AWD-LSTM took
-    0.5."""
+    """Share of the recurrent weights dropped from each batch, as by AWD-LSTM, which took 0.5
+    (Merity et al. 2017, arXiv:1708.02182)."""
     activation_regularization: float = 0.0
-    """Weight of AR, which keeps outputs small (Merity et al. 2017b); AWD-LSTM took 2."""
+    """Weight of AR, which keeps outputs small (Merity et al. 2017, arXiv:1708.01009); AWD-LSTM took
+    2."""
     temporal_regularization: float = 0.0
-    """Weight of TAR, which keeps outputs slow (Merity et al. 2017b); AWD-LSTM took 1."""
+    """Weight of TAR, which keeps outputs slow (Merity et al. 2017, arXiv:1708.01009); AWD-LSTM took
+    1."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ SMOOTHING = 0.95
 """Share of the old mean kept at each step."""
 HOPELESS = 4
 """Times the least loss at which the search ends."""
+TELLING_FALL = 0.02
+"""Share of the first loss by which it has to fall, or the place of its least value is luck."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class RateTrial:
             0.01
         """
         return self.rates[self.losses.index(min(self.losses))] / 10
+
+    @property
+    def fall(self) -> float:
+        """By which share of itself the loss fell at most; below `TELLING_FALL` it tells nothing.
+
+        Example:
+            >>> RateTrial([0.001, 0.01, 0.1], [4.0, 3.0, 9.0]).fall
+            0.25
+        """
+        return 1 - min(self.losses) / self.losses[0]
 
 
 def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:

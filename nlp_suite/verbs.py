@@ -193,9 +193,16 @@ def rates(app: Application, command: str, argv: Sequence[str]) -> None:
     folder, steps = values.pop("folder"), values.pop("steps")
     task = app.task(values)
 
-    from nlp_suite.rate_finder import find_rate
+    from nlp_suite.rate_finder import TELLING_FALL, find_rate
 
-    print(f"--learning-rate {find_rate(task, folder, steps).suggestion:.2g}")
+    trial = find_rate(task, folder, steps)
+    print(f"--learning-rate {trial.suggestion:.2g}")
+    if trial.fall < TELLING_FALL:
+        print(
+            f"The loss fell by {trial.fall:.1%} only, so this is little more than a guess: "
+            f"raise --steps ({steps}), or look at {folder / 'learning_rates.png'}.",
+            file=sys.stderr,
+        )
 
 
 def search(app: Application, command: str, argv: Sequence[str]) -> None:

@@ -101,6 +101,16 @@ def test_the_rate_finder_ends_where_the_loss_multiplies(tmp_path: Path) -> None:
     assert (tmp_path / "learning_rates.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
+def test_a_loss_that_hardly_falls_suggests_little(
+    toy: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toy("rates", "--folder", tmp_path, "--steps", "2") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("--learning-rate ")
+    assert "little more than a guess: raise --steps (2)" in said.err
+
+
 def test_the_suggestion_is_a_tenth_of_the_best_rate() -> None:
     assert RateTrial([1.0, 2.0, 3.0], [5.0, 4.0, 9.0]).suggestion == 0.2
 
