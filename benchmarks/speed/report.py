@@ -87,6 +87,8 @@ the images. What made steps faster, found with TensorFlow's profiler:
   padding in sentiment analysis where sorting by characters leaves 33; two batches at once; and
   exports have the same loop as training. Backwards they are read through a gather, in half the time
   of a reversed sequence, and the bias is added in the product.
+- Whenever half of a batch's sentences have ended the others are written on alone, for one of 32 has
+  64 tokens where they have 21 on average: 1.6 times as fast at beam 4, 1.5 times by the greedy way.
 - In training, logits are computed part by part, four million at a time: as fast as all at once
   (0.95 to 1.0 of the speed of the loss alone at vocabularies of 2,000 and 4,000), in about a third
   of the loss's memory under bfloat16 and 60 % of it under float32, and 140 MB less at the peak of
@@ -103,9 +105,8 @@ needs no probabilities kept, but the weight of each token beforehand, and is no 
 What bounds the rest: a sentence of 23 words takes 11 million multiplications and additions in two
 directions, 107 GFLOP for 10,000 of them. One core does 58 to 91 GFLOP/s in float32 at these sizes,
 so two cores at work on nothing else need about 0.75 seconds, and five times `model.predict` would
-need less. At beam 4 and batch 32 two thirds of the rows that are computed belong to sentences that
-have ended, because one of them has 64 tokens where they have 21 on average; a fifth of a step is
-attention to a memory that is repeated for each hypothesis.
+need less. In beam search a fifth of a step is attention to a memory that is repeated for each
+hypothesis.
 
 Ten million rows (`--only rows --rows 10000000`, 2026-11-22, beside other work): 11,870 rows a
 second, 33,926 tokens a second in training, and 1,234 MB, 340 more than of ten thousand."""

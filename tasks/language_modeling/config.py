@@ -50,7 +50,7 @@ class LanguageModelingConfig(
     how many fit."""
     bptt: int = 35
     """Tokens through which gradients flow back; the state is carried on from window to window."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     """Peak rate of the optimizer; high, for there is time for a few passes only."""
     schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""

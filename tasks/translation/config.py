@@ -55,8 +55,9 @@ class TranslationConfig(
     slow, and there is time for a few."""
     epochs: int = 9
     """Passes over the training pairs; with the cosine schedule the number counts."""
-    learning_rate: float = 2e-3
-    """Peak rate of the optimizer; high, for there is time for a few passes only."""
+    learning_rate: float = 6e-3
+    """Peak rate of the optimizer; high, for there is time for a few passes only. On the builtin
+    data 2e-3 ends 6 BLEU lower, and 1.6e-2 is too much."""
     schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     warmup_steps: int = 200
