@@ -28,7 +28,7 @@ AT_LEAST = {
     **dict.fromkeys(("beam_width", "beam_groups", "n_best", "max_length"), 1),
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
     **dict.fromkeys(("coverage_penalty", "diversity_penalty", "average_checkpoints"), 0),
-    **dict.fromkeys(("reward_epochs", "sampled_softmax"), 0),
+    **dict.fromkeys(("reward_epochs", "sampled_softmax", "memory_size"), 0),
 }
 """The smallest value of settings that have one, where a task has them."""
 
@@ -194,6 +194,9 @@ class RecurrentConfig:
     fewer weights; simple (Elman 1990) is for teaching."""
     units: int = searched(256, among=(128, 256, 512))
     """Size of each recurrent layer's state."""
+    unit_forget_bias: bool = True
+    """Start LSTMs with forget gates wide open, so that they remember from the first (Jozefowicz et
+    al. 2015)."""
     depth: int = 1
     """Recurrent layers on top of each other; more than one pays with more data."""
     residual: bool = False

@@ -30,10 +30,10 @@ from nlp_suite.layers import disable_cudnn
 from nlp_suite.model_card import portable_card, used_versions
 from nlp_suite.portable.graphs import Graph
 from nlp_suite.portable.reader import MANIFEST, reader_of
-from nlp_suite.portable.vocabulary import vocabulary_of
+from nlp_suite.portable.vocabulary import KINDS, vocabulary_of
 from nlp_suite.signatures import Portable, Signature
 from nlp_suite.task import Task
-from nlp_suite.text import save_tokenizer
+from nlp_suite.text import Tokenizer, save_tokenizer
 
 OPSET = 17
 """ONNX's version of its operations: of 2022, so that runtimes of the last years know it."""
@@ -94,7 +94,7 @@ def convert(
     version = max(versions(to), default=0) + 1
     with write_beside(to / str(version)) as folder:
         (folder / "tokenizers").mkdir(parents=True)
-        for name, tokenizer in task.tokenizers.items():
+        for name, tokenizer in _readable(task).items():
             save_tokenizer(tokenizer, folder / "tokenizers" / f"{name}.json")
         shutil.copytree(
             Path(portable.__file__).parent,
@@ -162,9 +162,14 @@ def _unconverted(task: Task[Any], model: keras.Model) -> portable.Reader:
     graphs = {name: graph(part) for name, part in parts.graphs.items()}
     vocabularies = {
         name: vocabulary_of(tokenizer.kind, tokenizer.state())
-        for name, tokenizer in task.tokenizers.items()
+        for name, tokenizer in _readable(task).items()
     }
     return reader_of(graphs, vocabularies, parts.reading)
+
+
+def _readable(task: Task[Any]) -> dict[str, Tokenizer]:
+    """Gives the tokenizers that readers know; they have no translation memory."""
+    return {name: each for name, each in task.tokenizers.items() if each.kind in KINDS}
 
 
 def _check_loss(measurement: Measurement, config: ExportConfig) -> None:

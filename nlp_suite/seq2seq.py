@@ -22,6 +22,7 @@ from nlp_suite.layers import (
     ScheduledSampling,
     TokenEmbedding,
 )
+from nlp_suite.layers.base import build_once
 from nlp_suite.specials import PAD
 
 Context = tuple[Any, Any, Any]
@@ -34,12 +35,30 @@ class TextEncoder(keras.layers.Layer):
     Args:
         embedding: Maps token ids to vectors.
         stack: Reads the vectors, usually in both directions.
+        lexical: Add each token's own vector to its place of the memory, projected where sizes
+            differ, so that a decoder sees the word itself beside its context (Gehring et al. 2017,
+            https://arxiv.org/abs/1705.03122).
     """
 
-    def __init__(self, embedding: TokenEmbedding, stack: RNNStack, **kwargs: Any) -> None:
+    def __init__(
+        self, embedding: TokenEmbedding, stack: RNNStack, *, lexical: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.embedding = embedding
         self.stack = stack
+        self.lexical = lexical
+        self.projection: keras.layers.Layer | None = None
+
+    def build(self, tokens_shape: tuple[int | None, ...]) -> None:
+        """Builds the stack, and the projection where one is needed."""
+        build_once(self.embedding, tokens_shape)
+        vectors_shape = (*tokens_shape, self.embedding.units)
+        build_once(self.stack, vectors_shape)
+        if self.lexical and self.stack.widths[-1] != self.embedding.units:
+            self.projection = keras.layers.Dense(
+                self.stack.widths[-1], use_bias=False, name="lexical", dtype=self.dtype_policy
+            )
+            self.projection.build(vectors_shape)
 
     def call(self, tokens: Any, training: bool | None = None) -> tuple[Any, Any, Any]:
         """Encodes a batch of texts.
@@ -55,6 +74,9 @@ class TextEncoder(keras.layers.Layer):
         mask = ops.not_equal(tokens, PAD)
         embedded = self.embedding(tokens, training=training)
         memory, state = self.stack(embedded, mask=mask, training=training)
+        if self.lexical:
+            words = embedded if self.projection is None else self.projection(embedded)
+            memory = memory + words * ops.cast(mask[..., None], words.dtype)
         return memory, mask, state
 
 

@@ -41,6 +41,9 @@ ABLATIONS: dict[str, dict[str, str]] = {
     },
     "translation": {
         "without attention": "--attention none",
+        "without translation memory": "--fuzzy-match 0",
+        "without lexical memory": "--no-lexical-memory",
+        "forget gates wide open": "--unit-forget-bias",
         "additive attention": "--attention additive",
         "without label smoothing": "--label-smoothing 0",
         "without dropout": "--dropout 0",

@@ -48,12 +48,13 @@ class Comparison:
 def _translation(source: str, target: str) -> Comparison:
     """Compares translation in one direction."""
     languages = ("--source", source, "--target", target)
+    passes = ("--epochs", "12")  # as many as there is time for; the default's are fewer
     return Comparison(
         name=f"translation {source}-{target}",
         task="translation",
         minutes=10,
         metrics=("bleu", "chrf", "ter"),
-        flags=languages,
+        flags=(*languages, *passes),
         peers=tuple(
             Peer(
                 f"OpenNMT-py 3.5.1, {name}",

@@ -58,7 +58,7 @@ class LanguageModel(nn.Module):
     def __init__(self, workload: Workload) -> None:
         super().__init__()
         settings = workload.settings
-        (vocabulary_size,) = workload.vocabularies.values()
+        vocabulary_size = workload.vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, settings["embedding_units"])
         self.reader = nn.LSTM(settings["embedding_units"], settings["units"], batch_first=True)
         self.dropout = nn.Dropout(settings["dropout"])
@@ -123,7 +123,7 @@ class Translator(nn.Module):
     def __init__(self, workload: Workload) -> None:
         super().__init__()
         settings = workload.settings
-        (vocabulary_size,) = workload.vocabularies.values()
+        vocabulary_size = workload.vocabulary_size
         size, half = settings["embedding_units"], settings["units"] // 2
         self.embedding = nn.Embedding(vocabulary_size, size)
         self.reader = nn.LSTM(size, half, batch_first=True, bidirectional=True)
@@ -137,9 +137,10 @@ class Translator(nn.Module):
     def start(self, source: Tensor) -> tuple[State, Memory]:
         """Encodes the source, once for all steps."""
         mask = source != PAD
-        outputs, (hidden, carry) = read(self.reader, self.dropout(self.embedding(source)), mask)
+        embedded = self.embedding(source)
+        outputs, (hidden, carry) = read(self.reader, self.dropout(embedded), mask)
         first = self.decoder.first_state(torch.cat([*hidden, *carry], dim=-1))
-        return first, self.decoder.memory(self.dropout(outputs), mask)
+        return first, self.decoder.memory(self.dropout(outputs) + embedded, mask)
 
 
 class Captioner(nn.Module):
@@ -148,7 +149,7 @@ class Captioner(nn.Module):
     def __init__(self, workload: Workload) -> None:
         super().__init__()
         settings = workload.settings
-        (vocabulary_size,) = workload.vocabularies.values()
+        vocabulary_size = workload.vocabulary_size
         self.embedding = nn.Embedding(vocabulary_size, settings["embedding_units"])
         self.projection = nn.LazyLinear(settings["units"])
         self.dropout = nn.Dropout(settings["dropout"])

@@ -45,10 +45,11 @@ def translation(workload: Workload) -> keras.Model:
     settings, lengths = workload.settings, workload.fixed_lengths
     embedding = _embedding(workload)
     source = keras.Input([lengths["source"]], dtype="int32", name="source")
-    dropped = layers.Dropout(settings["dropout"])(embedding(source))
+    embedded = embedding(source)
+    dropped = layers.Dropout(settings["dropout"])(embedded)
     reader = layers.LSTM(settings["units"] // 2, return_sequences=True, return_state=True)
     memory, *states = layers.Bidirectional(reader)(dropped)
-    memory = layers.Dropout(settings["dropout"])(memory)
+    memory = layers.Add()([layers.Dropout(settings["dropout"])(memory), embedded])
     tokens = keras.Input([lengths["tokens"]], dtype="int32", name="tokens")
     logits = _decode(settings, embedding, tokens, memory, states)
     return keras.Model({"source": source, "tokens": tokens}, logits)
@@ -140,7 +141,7 @@ def fixed_batches(workload: Workload) -> Iterator[Batch]:
 
 def _embedding(workload: Workload) -> layers.ReversibleEmbedding:
     """Makes the vectors that embed tokens, and by which the vocabulary is scored."""
-    (vocabulary_size,) = workload.vocabularies.values()
+    vocabulary_size = workload.vocabulary_size
     return layers.ReversibleEmbedding(
         vocabulary_size, workload.settings["embedding_units"], mask_zero=not workload.is_stream
     )

@@ -85,6 +85,11 @@ class Workload:
         return len(self.lengths)
 
     @property
+    def vocabulary_size(self) -> int:
+        """Different tokens in what is written."""
+        return self.vocabularies["caption" if self.name == "captioning" else "text"]
+
+    @property
     def is_stream(self) -> bool:
         """Whether the examples are read as one long stream of tokens, as by a language model."""
         return "bptt" in self.settings

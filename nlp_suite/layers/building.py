@@ -196,6 +196,7 @@ def _attention(config: EncoderDecoderConfig) -> Attention | None:
 def _regularization(config: RecurrentConfig) -> dict[str, Any]:
     """Returns what both kinds of stack take from the settings alike."""
     return {
+        "unit_forget_bias": config.unit_forget_bias,
         "residual": config.residual,
         "layer_norm": config.layer_norm,
         "dropout": config.dropout,

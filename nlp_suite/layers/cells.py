@@ -106,14 +106,19 @@ class LayerNormGRUCell(LayerNormCell):
 class LayerNormLSTMCell(LayerNormCell):
     """The LSTM, with the gates in Keras's order: input, forget, candidate, output.
 
-    The carry is normalised too, on its way to the output. The forget gate's bias starts at one
-    (Jozefowicz et al. 2015, http://proceedings.mlr.press/v37/jozefowicz15.html).
+    The carry is normalised too, on its way to the output.
+
+    Args:
+        units: Size of the state.
+        unit_forget_bias: Whether the forget gate's bias starts at one (Jozefowicz et al. 2015,
+            http://proceedings.mlr.press/v37/jozefowicz15.html), or at zero as the others.
     """
 
     gates = 4
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, *, unit_forget_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
+        self.unit_forget_bias = unit_forget_bias
         self.carry_norm = self._norm("carry_norm")
 
     @property
@@ -127,8 +132,9 @@ class LayerNormLSTMCell(LayerNormCell):
         self.carry_norm.build((None, self.units))
 
     def first_bias(self, shape: tuple[int], dtype: str | None = None) -> Any:
-        """Initializes the bias: one for the forget gate, zero for the others."""
-        return ops.repeat(ops.convert_to_tensor([0, 1, 0, 0], dtype), shape[0] // 4)
+        """Initializes the bias: that of the forget gate apart from the others."""
+        first = [0, int(self.unit_forget_bias), 0, 0]
+        return ops.repeat(ops.convert_to_tensor(first, dtype), shape[0] // 4)
 
     def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
         """Takes one step."""

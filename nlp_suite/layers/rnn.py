@@ -91,6 +91,7 @@ def rnn(
     cell: str,
     units: int,
     *,
+    unit_forget_bias: bool = True,
     layer_norm: bool = False,
     weight_drop: float = 0.0,
     go_backwards: bool = False,
@@ -109,6 +110,9 @@ def rnn(
         cell: simple (Elman 1990), gru (Cho et al. 2014, https://arxiv.org/abs/1406.1078) or lstm
             (Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735).
         units: Size of the state.
+        unit_forget_bias: Start an LSTM's forget gate with a bias of one, so that it remembers from
+            the first (Jozefowicz et al. 2015,
+            http://proceedings.mlr.press/v37/jozefowicz15.html), or of zero.
         layer_norm: Normalise inside the cell (Ba et al. 2016, https://arxiv.org/abs/1607.06450).
         weight_drop: Share of recurrent weights dropped while training; see `WeightDrop`.
         go_backwards: Read the last time step first. The outputs come in the order of reading.
@@ -133,11 +137,12 @@ def rnn(
             f"`cell` must be one of {', '.join(CELLS)}. Received: cell={cell}. Try --cell lstm."
         )
     options = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
+    start = {"unit_forget_bias": unit_forget_bias} if cell == "lstm" else {}
     if layer_norm:
-        step = LAYER_NORM_CELLS[cell](units, dtype=kwargs.get("dtype"))
+        step = LAYER_NORM_CELLS[cell](units, dtype=kwargs.get("dtype"), **start)
         layer = keras.layers.RNN(step, **options, **kwargs)
     else:
-        layer = CELLS[cell](units, **options, **kwargs)
+        layer = CELLS[cell](units, **start, **options, **kwargs)
         layer.parts = parts
     return WeightDrop(layer, weight_drop, dtype=layer.dtype_policy) if weight_drop else layer
 

@@ -48,6 +48,7 @@ class RNNStack(MaskedLayer):
             flows through time (Zaremba et al. 2014, https://arxiv.org/abs/1409.2329).
         variational: Drop the same features at every time step; see `VariationalDropout`.
         weight_drop: Share dropped of the recurrent weights; see `WeightDrop`.
+        unit_forget_bias: How the forget gates of LSTMs start; see `rnn`.
         layer_norm: Normalise inside the cells; see `rnn`. Leaves the fused cuDNN kernel.
         activation_regularization: Weight of AR; see `ActivationRegularization`.
         temporal_regularization: Weight of TAR.
@@ -72,6 +73,7 @@ class RNNStack(MaskedLayer):
         dropout: float = 0.0,
         variational: bool = False,
         weight_drop: float = 0.0,
+        unit_forget_bias: bool = True,
         layer_norm: bool = False,
         activation_regularization: float = 0.0,
         temporal_regularization: float = 0.0,
@@ -90,6 +92,7 @@ class RNNStack(MaskedLayer):
         self.residual = residual
         self.bidirectional = bidirectional
         options: dict[str, Any] = {
+            "unit_forget_bias": unit_forget_bias,
             "layer_norm": layer_norm,
             "weight_drop": weight_drop,
             "dtype": self.dtype_policy,

@@ -36,7 +36,7 @@ def vocabulary_of(kind: str, state: Mapping[str, Any]) -> Vocabulary:
         kind: word, character, subword or labels.
         state: The pieces, and what else belongs to the kind.
     """
-    vocabulary: Vocabulary = _KINDS[kind](**state)
+    vocabulary: Vocabulary = KINDS[kind](**state)
     return vocabulary
 
 
@@ -186,7 +186,7 @@ class Subwords(Pieces):
         return super().decode(ids, unknown).removeprefix(" ")
 
 
-_KINDS: dict[str, Any] = {
+KINDS: dict[str, Any] = {
     "word": Words,
     "character": Pieces,
     "subword": Subwords,

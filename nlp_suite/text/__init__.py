@@ -12,6 +12,7 @@ from nlp_suite.text.bytelevel import CharacterTokenizer, SubwordTokenizer
 from nlp_suite.text.labels import Labels
 from nlp_suite.text.storage import TOKENIZERS, learn_tokenizer, load_tokenizer, save_tokenizer
 from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer
+from nlp_suite.text.translation_memory import TranslationMemory
 from nlp_suite.text.word import WordTokenizer
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Labels",
     "SubwordTokenizer",
     "Tokenizer",
+    "TranslationMemory",
     "WordTokenizer",
     "learn_tokenizer",
     "load_tokenizer",

@@ -12,12 +12,17 @@ from nlp_suite.files import replace_text
 from nlp_suite.text.bytelevel import CharacterTokenizer, SubwordTokenizer
 from nlp_suite.text.labels import Labels
 from nlp_suite.text.tokenizer import SequenceTokenizer, Tokenizer
+from nlp_suite.text.translation_memory import TranslationMemory
 from nlp_suite.text.word import WordTokenizer
 
 TOKENIZERS: dict[str, type[SequenceTokenizer]] = {
     tokenizer.kind: tokenizer for tokenizer in (WordTokenizer, CharacterTokenizer, SubwordTokenizer)
 }
-_SAVED: dict[str, type[Tokenizer]] = {**TOKENIZERS, Labels.kind: Labels}
+_SAVED: dict[str, type[Tokenizer]] = {
+    **TOKENIZERS,
+    Labels.kind: Labels,
+    TranslationMemory.kind: TranslationMemory,
+}
 
 
 def learn_tokenizer(
@@ -45,7 +50,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
     """Writes a tokenizer as JSON, all of it or nothing; `load_tokenizer` reads it.
 
     Args:
-        tokenizer: Any tokenizer or labels.
+        tokenizer: Any tokenizer, labels or memory.
         path: The file to write or replace.
     """
     state = {"kind": tokenizer.kind} | tokenizer.state()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -26,7 +26,15 @@ from nlp_suite.layers import (
     tower,
 )
 from nlp_suite.seq2seq import EncoderDecoder, TextEncoder
-from nlp_suite.text import EOS, Tokenizer, WordTokenizer, learn_tokenizer, with_bos, with_eos
+from nlp_suite.text import (
+    EOS,
+    Tokenizer,
+    TranslationMemory,
+    WordTokenizer,
+    learn_tokenizer,
+    with_bos,
+    with_eos,
+)
 from tasks.translation.config import TranslationConfig
 
 DATA = Path(__file__).parent / "data"
@@ -42,7 +50,7 @@ class Translation(GeneratingTask[TranslationConfig]):
     serving_inputs = {"text": tf.TensorSpec([None], tf.string)}
     monitor = "bleu"
     tuned_on = 448_266
-    input_settings = ("source", "target")
+    input_settings = ("source", "target", "fuzzy_match")
 
     def open_dataset(self) -> Dataset:
         """Opens texts in two languages."""
@@ -54,13 +62,19 @@ class Translation(GeneratingTask[TranslationConfig]):
         )
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
-        """Learns pieces that both languages share, so that names are copied piece by piece."""
-        texts = (
-            str(example[language])
-            for example in examples
-            for language in (self.config.source, self.config.target)
-        )
-        return {"text": learn_tokenizer(self.config.tokenizer, texts, self.config.vocabulary_size)}
+        """Learns pieces that both languages share, so that names are copied piece by piece.
+
+        The memory of training pairs is learned beside them.
+        """
+        config = self.config
+        pairs = [(str(row[config.source]), str(row[config.target])) for row in examples]
+        texts = chain.from_iterable(pairs)
+        tokenizers: dict[str, Tokenizer] = {
+            "text": learn_tokenizer(config.tokenizer, texts, config.vocabulary_size)
+        }
+        if config.fuzzy_match and config.memory_size:
+            tokenizers["memory"] = TranslationMemory.learn(pairs, config.memory_size)
+        return tokenizers
 
     @property
     def writer(self) -> Tokenizer:
@@ -69,9 +83,29 @@ class Translation(GeneratingTask[TranslationConfig]):
 
     def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
         """Turns both texts into token ids; the decoder reads the target one step late."""
-        source = with_eos(self.writer.encode(batch[self.config.source]))
+        source = self._read(batch[self.config.source], others=True)
         target = self.writer.encode(batch[self.config.target])
         return {"source": source, "tokens": with_bos(target)}, with_eos(target)
+
+    def _read(self, texts: Any, *, others: bool = False) -> tf.RaggedTensor:
+        """Gives the token ids of texts, and after them of the translations of similar ones.
+
+        Args:
+            texts: string [batch].
+            others: Whether a text's own translation does not count, as in training.
+
+        Returns:
+            Ragged int32 [batch, (time)], with EOS after each text.
+        """
+        source = with_eos(self.writer.encode(texts))
+        if self._memory is None:
+            return source
+        similar = self._memory.recall(texts, self.config.fuzzy_match, others=others)
+        return tf.concat([source, self.writer.encode(similar)], axis=1)
+
+    @property
+    def _memory(self) -> TranslationMemory | None:
+        return cast(TranslationMemory | None, self.tokenizers.get("memory"))
 
     def build_model(self) -> keras.Model:
         """Builds the encoder-decoder."""
@@ -79,7 +113,7 @@ class Translation(GeneratingTask[TranslationConfig]):
         encoder = build_encoder_stack(self.config, units=self.config.units // 2)
         decoder = build_decoder(self.config, embedding)
         model = EncoderDecoder(
-            TextEncoder(embedding, encoder),
+            TextEncoder(embedding, encoder, lexical=self.config.lexical_memory),
             Bridge(self.config.bridge, encoder.state_sizes, decoder.stack.state_sizes),
             decoder,
             build_scheduled_sampling(self.config),
@@ -98,16 +132,23 @@ class Translation(GeneratingTask[TranslationConfig]):
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Encodes the source."""
-        source = with_eos(self.writer.encode(inputs["text"])).to_tensor()
-        return Start(*model.start(source))
+        return Start(*model.start(self._read(inputs["text"]).to_tensor()))
 
     def texts(self, hypotheses: Hypotheses, inputs: Tensors) -> Any:
         """Reads hypotheses back; an unknown word is the source's word that it attended to."""
         if not isinstance(self.writer, WordTokenizer) or hypotheses.attention is None:
             return super().texts(hypotheses, inputs)
-        words = self.writer.words(inputs["text"])
-        unknown = attended_words(hypotheses.attention, words)
+        unknown = attended_words(hypotheses.attention, self.read_words(inputs["text"]))
         return self.writer.decode(hypotheses.tokens, unknown)
+
+    def read_words(self, texts: Any) -> tf.RaggedTensor:
+        """Gives the words of what is read, string [batch, (places)]; "" in the place of EOS."""
+        writer = cast(WordTokenizer, self.writer)
+        words = writer.words(texts)
+        if self._memory is None:
+            return words
+        similar = self._memory.recall(texts, self.config.fuzzy_match)
+        return tf.concat([words, tf.fill([words.nrows(), 1], ""), writer.words(similar)], axis=1)
 
     def raw_inputs(self, example: Example) -> Example:
         """Picks the text in the source language."""
@@ -143,7 +184,7 @@ class Translation(GeneratingTask[TranslationConfig]):
         del outcomes
         shown = self.attended(model, islice(examples, PLOTTED))
         for number, (inputs, target, weights) in enumerate(shown, start=1):
-            source = self.pieces(with_eos(self.writer.encode(inputs["text"]))[0])
+            source = self.pieces(self._read(inputs["text"])[0])
             path = folder / f"attention_{number}.png"
             plots.attention_to_words(weights, source, target, path)
 

@@ -1,0 +1,187 @@
+"""Texts with their translations, searched by likeness in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from nlp_suite.errors import UserError
+from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer, valid_text
+
+BUCKETS = 2**18
+"""Numbers that words and pairs of words are hashed to; few of a text's share one."""
+ROWS_AT_ONCE = 1000
+
+
+class TranslationMemory(Tokenizer):
+    """Remembers texts with their translations and finds the one most like a new text.
+
+    Translators' tools call it a fuzzy match, and a model that reads the match's translation after
+    its source learns to copy what fits (Bulté & Tezcan 2019, https://aclanthology.org/P19-1175).
+
+    Likeness is the cosine of the words and pairs of neighbouring words of two texts, weighted by
+    `(1 + log(count)) * (1 + log((1 + texts) / (1 + texts with it)))`: 1 for the same words, 0 for
+    none in common (TF-IDF: Salton & Buckley 1988, https://doi.org/10.1016/0306-4573(88)90021-0). An
+    inverted index makes the search cost what frequent the text's words are.
+
+    As a tokenizer it makes one id of a text: that of the remembered text most like it.
+
+    Example:
+        >>> memory = TranslationMemory(["the red house", "a dog"], ["das rote Haus", "ein Hund"])
+        >>> memory.recall(tf.constant(["the house", "my cat"]), least=0.3).numpy().tolist()
+        [b'das rote Haus', b'']
+    """
+
+    kind = "translation_memory"
+
+    def __init__(self, vocabulary: Sequence[str], translations: Sequence[str]) -> None:
+        """Makes a memory; `learn` makes one from examples.
+
+        Args:
+            vocabulary: The texts, each once.
+            translations: The translation of each.
+
+        Raises:
+            UserError: There is no text, one twice, or not one translation for each.
+        """
+        super().__init__(vocabulary)
+        self.translations = tuple(translations)
+        if not vocabulary or len(translations) != len(vocabulary):
+            raise UserError(
+                "`translations` must be one for each of at least one text. Received: "
+                f"{len(translations)} translations of {len(vocabulary)} texts. Check the training "
+                "split with `inspect`."
+            )
+        with tf.device("CPU"):
+            self._texts = tf.constant(self.vocabulary)
+            self._translations = tf.constant(self.translations)
+            self._importance, self._holders, self._weights = self._index()
+
+    @classmethod
+    def learn(cls, pairs: Iterable[tuple[str, str]], size: int) -> Self:
+        """Remembers texts at even distances; of one that comes again its first translation.
+
+        Args:
+            pairs: Texts and their translations.
+            size: Most texts to remember.
+        """
+        different: dict[str, str] = {}
+        for text, translation in pairs:
+            different.setdefault(text, translation)
+        stride = -(-len(different) // size)
+        kept = dict(islice(different.items(), 0, None, max(stride, 1)))
+        return cls(list(kept), list(kept.values()))
+
+    def encode(self, texts: tf.Tensor) -> tf.Tensor:
+        """Maps texts, string [batch], to the id of the remembered text most like each."""
+        return self._search(texts)[1][:, 0]
+
+    def decode(self, ids: tf.Tensor) -> tf.Tensor:
+        """Maps ids, int32 [...], to translations, string [...]."""
+        with tf.device("CPU"):
+            return tf.gather(self._translations, ids)
+
+    def recall(self, texts: tf.Tensor, least: float, *, others: bool = False) -> tf.Tensor:
+        """Gives the translation of the remembered text most like each text.
+
+        Args:
+            texts: string [batch].
+            least: The least likeness, above 0 and at most 1.
+            others: Whether a text's own translation does not count: to learn from texts that are
+                themselves remembered.
+
+        Returns:
+            string [batch]; empty where nothing remembered is so like the text.
+        """
+        with tf.device("CPU"):
+            texts = tf.convert_to_tensor(texts, tf.string)
+            likeness, ids = self._search(texts)
+            if others:
+                is_itself = tf.gather(self._texts, ids) == texts[:, tf.newaxis]
+                likeness = tf.where(is_itself, 0.0, likeness)
+            best = tf.argmax(likeness, axis=1)
+            is_like = tf.gather(likeness, best, batch_dims=1) >= least
+            return tf.where(is_like, self.decode(tf.gather(ids, best, batch_dims=1)), "")
+
+    def state(self) -> dict[str, Any]:
+        """Gives what `from_state` needs to make the same memory; fit for JSON."""
+        return super().state() | {"translations": list(self.translations)}
+
+    def _search(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Finds the two texts most like each, the best first: a text itself is one of them.
+
+        Returns:
+            Likeness, float32 [batch, 2], and ids, int32 [batch, 2]; one of each if there is but one
+            text.
+        """
+        count = min(2, self.vocabulary_size)
+
+        def nearest(buckets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            found = tf.math.top_k(self._likeness(buckets), count)
+            return found.values, found.indices
+
+        with tf.device("CPU"):
+            # One by one: the postings of a batch, at thousands a word, would not fit the memory.
+            return tf.map_fn(
+                nearest,
+                _buckets(texts),
+                fn_output_signature=(
+                    tf.TensorSpec([count], tf.float32),
+                    tf.TensorSpec([count], tf.int32),
+                ),
+            )
+
+    def _likeness(self, buckets: tf.Tensor) -> tf.Tensor:
+        """Compares one text, int64 [words], with all that are remembered, float32 [texts]."""
+        different, _, counts = tf.unique_with_counts(buckets)
+        weights = _dampened(counts) * tf.gather(self._importance, different)
+        weights = tf.math.l2_normalize(weights)
+        holders, shares = (tf.gather(each, different) for each in (self._holders, self._weights))
+        products = tf.gather(weights, holders.value_rowids()) * shares.flat_values
+        return tf.math.unsorted_segment_sum(products, holders.flat_values, self.vocabulary_size)
+
+    def _index(self) -> tuple[tf.Tensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """Makes the inverted index.
+
+        Returns:
+            The importance of each bucket, float32 [buckets]; the texts that hold it, int32
+            [buckets, (texts)]; its weight in each of them, float32 [buckets, (texts)].
+        """
+        texts, buckets, counts = [], [], []
+        for start in range(0, self.vocabulary_size, ROWS_AT_ONCE):
+            found = _buckets(self._texts[start : start + ROWS_AT_ONCE])
+            holders = found.value_rowids().numpy() + start
+            pairs = np.stack([found.flat_values.numpy(), holders], axis=1)
+            different, repeats = np.unique(pairs, axis=0, return_counts=True)
+            buckets.append(different[:, 0])
+            texts.append(different[:, 1])
+            counts.append(repeats)
+        text, bucket, count = map(np.concatenate, (texts, buckets, counts))
+        frequency = np.bincount(bucket, minlength=BUCKETS)
+        importance = 1 + np.log((1 + self.vocabulary_size) / (1 + frequency))
+        weight = _dampened(count).numpy() * importance[bucket]
+        norm = np.sqrt(np.bincount(text, weight**2, minlength=self.vocabulary_size))
+        order = np.argsort(bucket, kind="stable")
+        holders, weights = (
+            tf.RaggedTensor.from_row_lengths(values[order].astype(dtype), frequency)
+            for values, dtype in ((text, "int32"), (weight / norm[text], "float32"))
+        )
+        return tf.constant(importance, tf.float32), holders, weights
+
+
+def _buckets(texts: tf.Tensor) -> tf.RaggedTensor:
+    """Hashes the words of texts and the pairs of neighbours, ragged int64 [batch, (words)]."""
+    texts = tf.strings.lower(valid_text(texts, MAX_CHARACTERS), encoding="utf-8")
+    apart = tf.strings.regex_replace(texts, r"([^\pL\pM\pN_\s])", r" \1 ")
+    words = tf.strings.ngrams(tf.strings.split(apart), ngram_width=(1, 2))
+    hashed = tf.strings.to_hash_bucket_fast(words.flat_values, BUCKETS)
+    return words.with_flat_values(hashed)
+
+
+def _dampened(counts: Any) -> tf.Tensor:
+    """Weighs a word that comes again less than a new one, float32."""
+    return 1.0 + tf.math.log(tf.cast(counts, tf.float32))
