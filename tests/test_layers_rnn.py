@@ -78,6 +78,16 @@ def test_one_step_of_a_layer_normalised_lstm_is_as_by_hand() -> None:
     np.testing.assert_allclose(hidden[0], [-0.204436, 0.555714], atol=1e-6)
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_forget_gates_start_as_asked(layer_norm: bool, is_open: bool) -> None:
+    stack = RNNStack("lstm", 2, bidirectional=True, layer_norm=layer_norm, unit_forget_bias=is_open)
+    stack.build((None, None, 3))
+    (layer,) = stack.layers
+    for direction in (layer.forward, layer.backward):
+        np.testing.assert_array_equal(direction.cell.bias, [0, 0, is_open, is_open, 0, 0, 0, 0])
+
+
 def test_layer_norm_makes_a_cell_blind_to_the_scale_of_its_inputs() -> None:
     inputs = random(2, 4, 3)
     for cell in CELLS:

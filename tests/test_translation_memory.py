@@ -11,7 +11,13 @@ import tensorflow as tf
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from nlp_suite.errors import UserError
-from nlp_suite.text import EOS, TranslationMemory, load_tokenizer, save_tokenizer
+from nlp_suite.text import (
+    EOS,
+    TranslationMemory,
+    load_tokenizer,
+    save_tokenizer,
+    translation_memory,
+)
 from tasks.translation.config import TranslationConfig
 from tasks.translation.task import Translation
 
@@ -30,6 +36,13 @@ def recall(memory: TranslationMemory, texts: list[str], *options: Any, **more: A
     return [text.decode() for text in found.numpy()]
 
 
+@pytest.fixture(params=[0.0, 0.5, 1.0])
+def common(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps all words, some of them or none in rows."""
+    monkeypatch.setattr(translation_memory, "COMMON", request.param)
+
+
+@pytest.mark.usefixtures("common")
 def test_likeness_is_as_by_hand() -> None:
     memory = TranslationMemory(["a b", "a c"], ["x", "y"])
     # "a" is in both texts: 1 + log(3/3) = 1; all else is in one: 1 + log(3/2) = 1.405465.
@@ -43,6 +56,7 @@ def test_likeness_is_as_by_hand() -> None:
     assert recall(memory, ["b a"], 0.4923) == [""]
 
 
+@pytest.mark.usefixtures("common")
 def test_the_most_similar_text_is_that_of_scikit_learn() -> None:
     vectorizer = TfidfVectorizer(
         token_pattern=r"\w+|[^\w\s]", ngram_range=(1, 2), sublinear_tf=True

@@ -32,7 +32,8 @@ class Comparison:
         minutes: Minutes of training, of the task and of each peer.
         metrics: Metrics shown; the first decides.
         higher_is_better: Whether more of the first metric is better.
-        flags: What `train` is told besides minutes and seed.
+        flags: What `train` is told besides minutes and seed: as many passes as the minutes last for
+            where the default is done sooner, for peers use all of them.
         peers: What is trained beside it; the task's own baselines are always measured.
     """
 
@@ -48,13 +49,12 @@ class Comparison:
 def _translation(source: str, target: str) -> Comparison:
     """Compares translation in one direction."""
     languages = ("--source", source, "--target", target)
-    passes = ("--epochs", "12")  # as many as there is time for; the default's are fewer
     return Comparison(
         name=f"translation {source}-{target}",
         task="translation",
         minutes=10,
         metrics=("bleu", "chrf", "ter"),
-        flags=(*languages, *passes),
+        flags=(*languages, "--epochs", "12"),
         peers=tuple(
             Peer(
                 f"OpenNMT-py 3.5.1, {name}",
@@ -76,6 +76,7 @@ COMPARISONS = (
         minutes=10,
         metrics=("perplexity", "perplexity_per_token", "bits_per_character"),
         higher_is_better=False,
+        flags=("--epochs", "11"),
         peers=(Peer("PyTorch LSTM of the same size", "pytorch", ("lstm",)),),
     ),
     Comparison(

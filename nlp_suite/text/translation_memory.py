@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,28 @@ from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer, valid_text
 
 BUCKETS = 2**18
 """Numbers that words and pairs of words are hashed to; few of a text's share one."""
+COMMON = 1 / 16
+"""Share of the texts beyond which a word's weights are kept for all texts in a row: there are few
+such words, they are in most texts, and rows are added several times as fast as lists."""
 ROWS_AT_ONCE = 1000
+
+
+class Index(NamedTuple):
+    """Which texts hold which words; a word, or a pair of words, is known by its bucket.
+
+    Attributes:
+        importance: Of each word, float32 [buckets].
+        holders: The texts that hold each word that is not common, int32 [buckets, (texts)].
+        shares: Its weight in each of them, float32 [buckets, (texts)].
+        rows: The row of each common word, int32 [buckets]; -1 for the others.
+        common: The weight of each common word in every text, float32 [rows, texts].
+    """
+
+    importance: tf.Tensor
+    holders: tf.RaggedTensor
+    shares: tf.RaggedTensor
+    rows: tf.Tensor
+    common: tf.Tensor
 
 
 class TranslationMemory(Tokenizer):
@@ -59,7 +80,7 @@ class TranslationMemory(Tokenizer):
         with tf.device("CPU"):
             self._texts = tf.constant(self.vocabulary)
             self._translations = tf.constant(self.translations)
-            self._importance, self._holders, self._weights = self._index()
+            self._index = self._make_index()
 
     @classmethod
     def learn(cls, pairs: Iterable[tuple[str, str]], size: int) -> Self:
@@ -137,20 +158,20 @@ class TranslationMemory(Tokenizer):
 
     def _likeness(self, buckets: tf.Tensor) -> tf.Tensor:
         """Compares one text, int64 [words], with all that are remembered, float32 [texts]."""
+        index = self._index
         different, _, counts = tf.unique_with_counts(buckets)
-        weights = _dampened(counts) * tf.gather(self._importance, different)
+        weights = _dampened(counts) * tf.gather(index.importance, different)
         weights = tf.math.l2_normalize(weights)
-        holders, shares = (tf.gather(each, different) for each in (self._holders, self._weights))
+        holders, shares = (tf.gather(each, different) for each in (index.holders, index.shares))
         products = tf.gather(weights, holders.value_rowids()) * shares.flat_values
-        return tf.math.unsorted_segment_sum(products, holders.flat_values, self.vocabulary_size)
+        rare = tf.math.unsorted_segment_sum(products, holders.flat_values, self.vocabulary_size)
+        rows = tf.gather(index.rows, different)
+        common = tf.gather(index.common, tf.boolean_mask(rows, rows >= 0))
+        weights = tf.boolean_mask(weights, rows >= 0)
+        return rare + tf.linalg.matvec(common, weights, transpose_a=True)
 
-    def _index(self) -> tuple[tf.Tensor, tf.RaggedTensor, tf.RaggedTensor]:
-        """Makes the inverted index.
-
-        Returns:
-            The importance of each bucket, float32 [buckets]; the texts that hold it, int32
-            [buckets, (texts)]; its weight in each of them, float32 [buckets, (texts)].
-        """
+    def _make_index(self) -> Index:
+        """Counts the words of all texts."""
         texts, buckets, counts = [], [], []
         for start in range(0, self.vocabulary_size, ROWS_AT_ONCE):
             found = _buckets(self._texts[start : start + ROWS_AT_ONCE])
@@ -164,13 +185,28 @@ class TranslationMemory(Tokenizer):
         frequency = np.bincount(bucket, minlength=BUCKETS)
         importance = 1 + np.log((1 + self.vocabulary_size) / (1 + frequency))
         weight = _dampened(count).numpy() * importance[bucket]
-        norm = np.sqrt(np.bincount(text, weight**2, minlength=self.vocabulary_size))
-        order = np.argsort(bucket, kind="stable")
-        holders, weights = (
-            tf.RaggedTensor.from_row_lengths(values[order].astype(dtype), frequency)
-            for values, dtype in ((text, "int32"), (weight / norm[text], "float32"))
+        share = weight / np.sqrt(np.bincount(text, weight**2, self.vocabulary_size))[text]
+
+        (often,) = np.nonzero(frequency > COMMON * self.vocabulary_size)
+        rows = np.full(BUCKETS, -1)
+        rows[often] = np.arange(len(often))
+        is_common = rows[bucket] >= 0
+        common = np.zeros([len(often), self.vocabulary_size])
+        common[rows[bucket[is_common]], text[is_common]] = share[is_common]
+
+        order = np.argsort(bucket[~is_common], kind="stable")
+        held = np.where(rows < 0, frequency, 0)
+        holders, shares = (
+            tf.RaggedTensor.from_row_lengths(tf.constant(values[~is_common][order], dtype), held)
+            for values, dtype in ((text, tf.int32), (share, tf.float32))
         )
-        return tf.constant(importance, tf.float32), holders, weights
+        return Index(
+            tf.constant(importance, tf.float32),
+            holders,
+            shares,
+            tf.constant(rows, tf.int32),
+            tf.constant(common, tf.float32),
+        )
 
 
 def _buckets(texts: tf.Tensor) -> tf.RaggedTensor:

@@ -74,7 +74,7 @@ class TranslationConfig(
     lexical_memory: bool = True
     """Let the decoder attend to the source's words themselves along with what the encoder makes of
     them (Gehring et al. 2017); the less data, the more it is worth."""
-    epochs: int = 9
+    epochs: int = 8
     """Passes over the training pairs; with the cosine schedule the number counts."""
     learning_rate: float = 6e-3
     """Peak rate of the optimizer; high, for there is time for a few passes only. On the builtin
