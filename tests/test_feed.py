@@ -50,6 +50,11 @@ def test_an_epoch_entered_half_way_goes_on_with_the_same_batches() -> None:
     assert int(feed.dataset(2, skip=1).cardinality()) == 2
 
 
+def test_no_tuner_keeps_the_end_of_an_epoch_waiting() -> None:
+    feed = ShuffledFeed(encoded(random_lengths(50)), batch_size=8, seed=3)
+    assert feed.dataset(0).options().autotune.enabled is False
+
+
 def test_rows_of_a_batch_are_of_similar_length() -> None:
     lengths = random_lengths(2000)
     sorted_feed = ShuffledFeed(encoded(lengths), batch_size=20, seed=0)
