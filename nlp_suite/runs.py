@@ -214,7 +214,9 @@ def learn_tokenizers(task: Task[Any]) -> None:
         )
     inherited = load_tokenizers(origin) if origin else {}
     learned = task.learn_tokenizers(task.examples("train"))
-    task.tokenizers = {name: inherited.get(name, learned[name]) for name in learned}
+    task.tokenizers = {
+        name: inherited.get(name, own) if own.carries_over else own for name, own in learned.items()
+    }
 
 
 def origin_of(config: Config) -> Path | None:

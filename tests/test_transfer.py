@@ -132,6 +132,21 @@ def test_either_half_of_a_translator_starts_from_a_language_model(
         np.testing.assert_array_equal(weight.numpy(), other.numpy())
 
 
+def test_a_translator_that_starts_from_another_remembers_its_own_texts(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        rows = [f"{name} text {n}\t{name} Text {n}" for n in range(60)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["en\tde", *rows]))
+    flags = ["--units", "8", "--embedding-units", "6", "--epochs", "1", "--max-length", "9"]
+    flags += ["--vocabulary-size", "270"]
+    first, data = tmp_path / "run", tmp_path / "second.tsv"
+    run("translation", "train", "--data", tmp_path / "first.tsv", "--run-dir", first, *flags)
+    origin, _ = restore(Translation, first)
+    task = Translation(TranslationConfig(data=str(data), init_from=str(first)))
+    learn_tokenizers(task)
+    assert task.tokenizers["text"].state() == origin.tokenizers["text"].state()
+    assert all(text.startswith("second") for text in task.tokenizers["memory"].vocabulary)
+
+
 def test_layers_thaw_one_after_the_other_from_the_top(
     sentiment: Callable[..., Sentiment],
 ) -> None:

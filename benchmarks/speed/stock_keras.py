@@ -141,9 +141,10 @@ def fixed_batches(workload: Workload) -> Iterator[Batch]:
 
 def _embedding(workload: Workload) -> layers.ReversibleEmbedding:
     """Makes the vectors that embed tokens, and by which the vocabulary is scored."""
-    vocabulary_size = workload.vocabulary_size
     return layers.ReversibleEmbedding(
-        vocabulary_size, workload.settings["embedding_units"], mask_zero=not workload.is_stream
+        workload.vocabulary_size,
+        workload.settings["embedding_units"],
+        mask_zero=not workload.is_stream,
     )
 
 

@@ -22,9 +22,12 @@ class Tokenizer(tf.Module, ABC):
     Attributes:
         kind: The name under which the tokenizer is learned and saved.
         vocabulary: Readable pieces, index = id.
+        carries_over: Whether a run that starts from another run takes that one's, by which its
+            weights were learned, in the place of one learned from its own data.
     """
 
     kind: ClassVar[str]
+    carries_over: ClassVar[bool] = True
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         super().__init__()

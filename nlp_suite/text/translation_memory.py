@@ -58,6 +58,7 @@ class TranslationMemory(Tokenizer):
     """
 
     kind = "translation_memory"
+    carries_over = False
 
     def __init__(self, vocabulary: Sequence[str], translations: Sequence[str]) -> None:
         """Makes a memory; `learn` makes one from examples.

@@ -73,7 +73,7 @@ class TranslationConfig(
     finds what they forget, and each word stands out at its place."""
     lexical_memory: bool = True
     """Let the decoder attend to the source's words themselves along with what the encoder makes of
-    them (Gehring et al. 2017); the less data, the more it is worth."""
+    them (Gehring et al. 2017)."""
     epochs: int = 8
     """Passes over the training pairs; with the cosine schedule the number counts."""
     learning_rate: float = 6e-3
