@@ -14,9 +14,12 @@ from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer, valid_text
 
 BUCKETS = 2**18
 """Numbers that words and pairs of words are hashed to; few of a text's share one."""
-COMMON = 1 / 16
-"""Share of the texts beyond which a word's weights are kept for all texts in a row: there are few
-such words, they are in most texts, and rows are added several times as fast as lists."""
+COMMON = 1 / 32
+"""Share of the texts beyond which a word's weights are kept for all texts: there are few such
+words, and lists of who has them would be long. They are looked at last, and only for texts that may
+be alike enough by what the rarer words say."""
+ROUNDING = 1e-4
+"""More than sums of float32 differ by."""
 ROWS_AT_ONCE = 1000
 
 
@@ -25,15 +28,18 @@ class Index(NamedTuple):
 
     Attributes:
         importance: Of each word, float32 [buckets].
-        holders: The texts that hold each word that is not common, int32 [buckets, (texts)].
-        shares: Its weight in each of them, float32 [buckets, (texts)].
+        starts: Where the texts that hold each word begin, int64 [buckets + 1]; a common word has
+            none.
+        holders: The texts, word after word, int32 [holders].
+        shares: The word's weight in each of them, float32 [holders].
         rows: The row of each common word, int32 [buckets]; -1 for the others.
-        common: The weight of each common word in every text, float32 [rows, texts].
+        common: The weight of each common word in every text, float32 [texts, rows].
     """
 
     importance: tf.Tensor
-    holders: tf.RaggedTensor
-    shares: tf.RaggedTensor
+    starts: tf.Tensor
+    holders: tf.Tensor
+    shares: tf.Tensor
     rows: tf.Tensor
     common: tf.Tensor
 
@@ -100,7 +106,7 @@ class TranslationMemory(Tokenizer):
 
     def encode(self, texts: tf.Tensor) -> tf.Tensor:
         """Maps texts, string [batch], to the id of the remembered text most like each."""
-        return self._search(texts)[1][:, 0]
+        return self._search(texts, least=0.0)[1][:, 0]
 
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
         """Maps ids, int32 [...], to translations, string [...]."""
@@ -121,7 +127,7 @@ class TranslationMemory(Tokenizer):
         """
         with tf.device("CPU"):
             texts = tf.convert_to_tensor(texts, tf.string)
-            likeness, ids = self._search(texts)
+            likeness, ids = self._search(texts, least)
             if others:
                 is_itself = tf.gather(self._texts, ids) == texts[:, tf.newaxis]
                 likeness = tf.where(is_itself, 0.0, likeness)
@@ -133,18 +139,18 @@ class TranslationMemory(Tokenizer):
         """Gives what `from_state` needs to make the same memory; fit for JSON."""
         return super().state() | {"translations": list(self.translations)}
 
-    def _search(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _search(self, texts: tf.Tensor, least: float) -> tuple[tf.Tensor, tf.Tensor]:
         """Finds the two texts most like each, the best first: a text itself is one of them.
 
         Returns:
-            Likeness, float32 [batch, 2], and ids, int32 [batch, 2]; one of each if there is but one
-            text.
+            Likeness, float32 [batch, 2], and ids, int32 [batch, 2]. Where fewer are so like the
+            text, a likeness is 0.
         """
-        count = min(2, self.vocabulary_size)
 
         def nearest(buckets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            found = tf.math.top_k(self._likeness(buckets), count)
-            return found.values, found.indices
+            likeness, ids = self._candidates(buckets, least)
+            found = tf.math.top_k(tf.pad(likeness, [[0, 2]]), 2)
+            return found.values, tf.gather(tf.pad(ids, [[0, 2]]), found.indices)
 
         with tf.device("CPU"):
             # One by one: the postings of a batch, at thousands a word, would not fit the memory.
@@ -152,24 +158,42 @@ class TranslationMemory(Tokenizer):
                 nearest,
                 _buckets(texts),
                 fn_output_signature=(
-                    tf.TensorSpec([count], tf.float32),
-                    tf.TensorSpec([count], tf.int32),
+                    tf.TensorSpec([2], tf.float32),
+                    tf.TensorSpec([2], tf.int32),
                 ),
             )
 
-    def _likeness(self, buckets: tf.Tensor) -> tf.Tensor:
-        """Compares one text, int64 [words], with all that are remembered, float32 [texts]."""
+    def _candidates(self, buckets: tf.Tensor, least: float) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compares one text with those that may be so like it.
+
+        Args:
+            buckets: Its words, int64 [words].
+            least: The least likeness.
+
+        Returns:
+            Likeness, float32 [candidates], and ids, int32 [candidates].
+        """
         index = self._index
         different, _, counts = tf.unique_with_counts(buckets)
         weights = _dampened(counts) * tf.gather(index.importance, different)
         weights = tf.math.l2_normalize(weights)
-        holders, shares = (tf.gather(each, different) for each in (index.holders, index.shares))
-        products = tf.gather(weights, holders.value_rowids()) * shares.flat_values
-        rare = tf.math.unsorted_segment_sum(products, holders.flat_values, self.vocabulary_size)
+        starts, ends = (tf.gather(index.starts, word) for word in (different, different + 1))
+        places = tf.ragged.range(starts, ends).flat_values
+        products = tf.repeat(weights, ends - starts) * tf.gather(index.shares, places)
+        holders = tf.gather(index.holders, places)
+        rare = tf.math.unsorted_segment_sum(products, holders, self.vocabulary_size)
+
         rows = tf.gather(index.rows, different)
-        common = tf.gather(index.common, tf.boolean_mask(rows, rows >= 0))
-        weights = tf.boolean_mask(weights, rows >= 0)
-        return rare + tf.linalg.matvec(common, weights, transpose_a=True)
+        is_common = rows >= 0
+        common = tf.boolean_mask(weights, is_common)
+        # Common words cannot add more than the length of their part of the text's vector, for that
+        # of another text is at most 1 long (Cauchy and Schwarz).
+        bound = tf.norm(common) + ROUNDING
+        ids = tf.where(rare >= least - bound)[:, 0]
+        rows = tf.boolean_mask(rows, is_common)[:, tf.newaxis]
+        row = tf.scatter_nd(rows, common, [index.common.shape[1]])
+        likeness = tf.gather(rare, ids) + tf.linalg.matvec(tf.gather(index.common, ids), row)
+        return likeness, tf.cast(ids, tf.int32)
 
     def _make_index(self) -> Index:
         """Counts the words of all texts."""
@@ -192,19 +216,16 @@ class TranslationMemory(Tokenizer):
         rows = np.full(BUCKETS, -1)
         rows[often] = np.arange(len(often))
         is_common = rows[bucket] >= 0
-        common = np.zeros([len(often), self.vocabulary_size])
-        common[rows[bucket[is_common]], text[is_common]] = share[is_common]
+        common = np.zeros([self.vocabulary_size, len(often)])
+        common[text[is_common], rows[bucket[is_common]]] = share[is_common]
 
         order = np.argsort(bucket[~is_common], kind="stable")
-        held = np.where(rows < 0, frequency, 0)
-        holders, shares = (
-            tf.RaggedTensor.from_row_lengths(tf.constant(values[~is_common][order], dtype), held)
-            for values, dtype in ((text, tf.int32), (share, tf.float32))
-        )
+        starts = np.cumsum([0, *np.where(rows < 0, frequency, 0)])
         return Index(
             tf.constant(importance, tf.float32),
-            holders,
-            shares,
+            tf.constant(starts, tf.int64),
+            tf.constant(text[~is_common][order], tf.int32),
+            tf.constant(share[~is_common][order], tf.float32),
             tf.constant(rows, tf.int32),
             tf.constant(common, tf.float32),
         )
