@@ -105,7 +105,7 @@ A request to TensorFlow Serving:
 
 {_indented(json.dumps(description["example_request"], indent=2))}
 
-A SavedModel is a program and can read files: load only those you trust.
+A SavedModel is a program and can read files: load only those you trust.{_warning(task)}
 
 {_origin(task, metrics, description["versions"])}"""
 
@@ -186,6 +186,16 @@ def _inputs(signature: Mapping[str, Any]) -> str:
 
 def _options(signature: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in signature["options"].items())
+
+
+def _warning(task: Task[Any]) -> str:
+    """Says that an export gives training data away, if it does."""
+    if not task.remembered:
+        return ""
+    return (
+        f" This one holds\n{task.remembered} of its training data, word for word: give it only to "
+        "those who may read them."
+    )
 
 
 def _origin(task: Task[Any], metrics: Mapping[str, Any], used: Mapping[str, str]) -> str:

@@ -83,6 +83,11 @@ class Task(ABC, Generic[ConfigT]):
         return cls.higher_is_better and cls.monitor != "loss"
 
     @property
+    def remembered(self) -> str:
+        """What an export holds of its training data, for the model card; "" for nothing."""
+        return ""
+
+    @property
     def watched(self) -> tuple[str, ...]:
         """The metrics that a run shows beside its loss: `monitor`, and a headline if it has one."""
         return (self.monitor, self.headline) if self.headline else (self.monitor,)

@@ -67,7 +67,9 @@ def test_with_all_the_say_the_nearest_image_has_its_caption(run: tuple[Captionin
 def test_an_export_remembers_too(run: tuple[Captioning, Path], tmp_path: Path) -> None:
     task, model = restore(Captioning, run[1])
     images = [task.raw_inputs(example) for example in list(run[0].examples("test"))[:6]]
-    exported = ExportedModel(export(task, model, tmp_path))
+    folder = export(task, model, tmp_path)
+    assert f"{task.remembered} of its training data" in (folder / "model_card.md").read_text()
+    exported = ExportedModel(folder)
     assert_same(list(task.predictions(model, images)), list(exported.predictions(images)))
     task.config = replace(task.config, neighbours=0)
     without = [p["text"] for p in task.predictions(model, images)]

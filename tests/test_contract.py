@@ -210,6 +210,15 @@ def test_the_export_alone_predicts_the_same(case: Case, exported: Path) -> None:
     assert_same(answers, list(case.task.predictions(case.model, rows)))
 
 
+def test_the_model_card_warns_of_the_training_data_that_an_export_holds(
+    case: Case, exported: Path
+) -> None:
+    card = (exported / "model_card.md").read_text()
+    held = case.task.remembered
+    assert bool(held) == (case.task.name == "translation")  # these captions come without a memory
+    assert (f"{held} of its training data, word for word" in card) == bool(held)
+
+
 def test_the_readme_shows_how_to_load_the_export(
     case: Case,
     exported: Path,

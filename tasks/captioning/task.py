@@ -106,6 +106,11 @@ class Captioning(GeneratingTask[CaptioningConfig]):
     def _has_memory(self) -> bool:
         return self._has_features and self.config.memory_size > 0
 
+    @property
+    def remembered(self) -> str:
+        """The captions of its memory."""
+        return f"up to {self.config.memory_size:,} captions" if self._has_memory else ""
+
     def build_model(self) -> keras.Model:
         """Builds the encoder-decoder."""
         config = self.config

@@ -104,6 +104,11 @@ class Translation(GeneratingTask[TranslationConfig]):
         return tf.concat([source, self.writer.encode(similar)], axis=1)
 
     @property
+    def remembered(self) -> str:
+        """The pairs of its memory."""
+        return f"{self._memory.vocabulary_size:,} pairs" if self._memory else ""
+
+    @property
     def _memory(self) -> TranslationMemory | None:
         return cast(TranslationMemory | None, self.tokenizers.get("memory"))
 
