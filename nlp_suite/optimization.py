@@ -175,13 +175,19 @@ def make_schedule(config: Config, steps: int) -> Rate:
     return rate
 
 
+SAMPLED = 8
+"""Updates from one look of an exponential average to the next. What it remembers reaches hundreds
+of updates back, and to read and write all weights at each is a tenth of a small network's step."""
+
+
 class WeightAverage:
     """A running average of weights, which often predicts better than the last ones.
 
     Args:
         weights: The weights to average.
-        decay: Share of the old average kept at each update, for an exponential average; None for a
-            plain mean of all weights since `start` was called (Polyak and Juditsky 1992).
+        decay: Share of the old average kept at each update, for an exponential average, which looks
+            at every eighth; None for a plain mean of all weights since `start` was called (Polyak
+            and Juditsky 1992).
     """
 
     def __init__(self, weights: Sequence[keras.Variable], decay: float | None) -> None:
@@ -213,10 +219,20 @@ class WeightAverage:
         """Takes the present weights into the averages. Graph code, once after each step."""
         self.count.assign_add(self.started)
         if self.decay is None:
-            share = 1.0 / tf.maximum(self.count.value, 1.0)
+            self._take(1.0 / tf.maximum(self.count.value, 1.0))
+            return
+        looks = self.count / SAMPLED
+        # A young average would be dominated by the random initial weights.
+        share = 1.0 - tf.minimum(self.decay**SAMPLED, (1 + looks) / (10 + looks))
+        is_look = self.count % SAMPLED == 0
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            # Replicas cannot agree on an assignment within a branch.
+            self._take(tf.where(is_look, share, 0.0))
         else:
-            # A young average would be dominated by the random initial weights.
-            share = 1.0 - tf.minimum(self.decay, (1 + self.count) / (10 + self.count))
+            tf.cond(is_look, lambda: self._take(share), lambda: None)
+
+    def _take(self, share: Any) -> None:
+        """Moves the averages some share of the way to the present weights."""
         for average, weight in zip(self.averages, self.weights, strict=True):
             average.assign(average + (weight - average) * tf.cast(share, weight.dtype))
 
