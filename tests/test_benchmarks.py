@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks.speed import stock_keras
 from benchmarks.speed.our_decoding import OurDecoding, PythonLoop
 from benchmarks.speed.ours import make_task
 from benchmarks.speed.processes import Remote
+from benchmarks.speed.profiles import BETWEEN, ELEMENTWISE, seconds_by_kind
 from benchmarks.speed.report import Results
 from benchmarks.speed.rounds import interleaved
 from benchmarks.speed.synthetic import write_rows
@@ -227,7 +229,26 @@ def test_the_report_compares_with_each_peer() -> None:
     assert "2.50 (2.00-3.00) | 1.00 (0.80-1.20)" in results.markdown()
 
 
-@pytest.mark.parametrize("name", ["processes", "report", "rounds", "workloads"])
+def test_the_report_tells_where_the_time_goes() -> None:
+    profiles = {"sentiment": {"products": 0.25, "copies": 0.75}}
+    told = Results("a machine", "2026-01-01", 0.0, profiles=profiles).markdown()
+    assert "| task | products | copies |\n|---|---|---|\n| sentiment | 25% | 75% |" in told
+
+
+def test_a_profile_tells_products_from_the_rest(tmp_path: Path) -> None:
+    @tf.function
+    def multiply(matrix: tf.Tensor) -> tf.Tensor:
+        return tf.tanh(matrix @ matrix)
+
+    multiply(matrix := tf.ones([1000, 1000]))
+    with tf.profiler.experimental.Profile(str(tmp_path)):
+        multiply(matrix)
+    seconds = seconds_by_kind(tmp_path)
+    assert seconds["products"] > seconds[ELEMENTWISE] > seconds["random numbers"] == 0
+    assert seconds[BETWEEN] > 0
+
+
+@pytest.mark.parametrize("name", ["processes", "profiles", "report", "rounds", "workloads"])
 def test_examples_in_docstrings_are_true(name: str) -> None:
     module = import_module(f"benchmarks.speed.{name}")
     failed, tried = doctest.testmod(module)

@@ -17,11 +17,11 @@ from benchmarks.speed.growth import measure_rows, measure_sizes
 from benchmarks.speed.processes import Remote
 from benchmarks.speed.report import Results
 from benchmarks.speed.rounds import FULL, QUICK, Effort
-from benchmarks.speed.training import TASKS, measure_training, prepare
+from benchmarks.speed.training import TASKS, measure_training, prepare, profile
 from nlp_suite.files import replace_text
 
 FOLDER = Path(__file__).parents[1]
-SECTIONS = ("training", "decoding", "answers", "sizes", "rows")
+SECTIONS = ("training", "profiles", "decoding", "answers", "sizes", "rows")
 QUICK_SECTIONS = ("training", "decoding", "rows")
 
 
@@ -69,6 +69,9 @@ def measure(effort: Effort, sections: tuple[str, ...], tasks: tuple[str, ...]) -
             for task in tasks:
                 _say(f"training {task}")
                 results.training[task] = measure_training(workloads[task], effort)
+        if "profiles" in sections:
+            _say("profiles")
+            results.profiles = {task: profile(workloads[task]) for task in tasks}
         if "decoding" in sections:
             _say("decoding")
             results.decoding = measure_decoding(workloads["translation"], effort)

@@ -76,6 +76,13 @@ def measure_training(folder: Path, effort: Effort) -> TrainingSpeed:
         return TrainingSpeed(rates, peaks, _busy(remotes["ours"], steps["ours"]))
 
 
+def profile(folder: Path) -> dict[str, float]:
+    """Gives the share of our busy time by kind of operation."""
+    with Remote("benchmarks.speed.profiles:ProfiledTraining", folder) as training:
+        shares: dict[str, float] = training.call("shares")
+        return shares
+
+
 def _pace(remote: Remote) -> float:
     """Gives the steps that a contender takes in a second, after the first ones."""
     remote.call("train", WARM_UP)
