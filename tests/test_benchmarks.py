@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import doctest
 import math
+import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -23,6 +24,7 @@ from benchmarks.speed.processes import Remote
 from benchmarks.speed.profiles import BETWEEN, ELEMENTWISE, seconds_by_kind
 from benchmarks.speed.report import Results
 from benchmarks.speed.rounds import interleaved
+from benchmarks.speed.starting import Start, seconds_until
 from benchmarks.speed.synthetic import write_rows
 from benchmarks.speed.training import TASKS, TrainingSpeed
 from benchmarks.speed.workloads import Column, Workload, count_tokens, sorted_batches
@@ -229,6 +231,16 @@ def test_the_report_compares_with_each_peer() -> None:
     assert "2.50 (2.00-3.00) | 1.00 (0.80-1.20)" in results.markdown()
 
 
+def test_a_command_that_never_gives_the_sign_is_no_measurement() -> None:
+    with pytest.raises(RuntimeError, match=r"ended without b'ready'.*b'no"):
+        seconds_until(b"ready", [sys.executable, "-c", "print('no')"])
+
+
+def test_the_report_tells_how_long_people_wait() -> None:
+    told = Results("a machine", "2026-01-01", 0.0, start=[Start("sentiment", 0.125, 9.0)])
+    assert "| sentiment | 0.12 | 9.00 |" in told.markdown()
+
+
 def test_the_report_tells_where_the_time_goes() -> None:
     profiles = {"sentiment": {"products": 0.25, "copies": 0.75}}
     told = Results("a machine", "2026-01-01", 0.0, profiles=profiles).markdown()
@@ -248,7 +260,9 @@ def test_a_profile_tells_products_from_the_rest(tmp_path: Path) -> None:
     assert seconds[BETWEEN] > 0
 
 
-@pytest.mark.parametrize("name", ["processes", "profiles", "report", "rounds", "workloads"])
+@pytest.mark.parametrize(
+    "name", ["processes", "profiles", "report", "starting", "rounds", "workloads"]
+)
 def test_examples_in_docstrings_are_true(name: str) -> None:
     module = import_module(f"benchmarks.speed.{name}")
     failed, tried = doctest.testmod(module)

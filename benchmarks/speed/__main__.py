@@ -17,11 +17,12 @@ from benchmarks.speed.growth import measure_rows, measure_sizes
 from benchmarks.speed.processes import Remote
 from benchmarks.speed.report import Results
 from benchmarks.speed.rounds import FULL, QUICK, Effort
+from benchmarks.speed.starting import measure_start
 from benchmarks.speed.training import TASKS, measure_training, prepare, profile
 from nlp_suite.files import replace_text
 
 FOLDER = Path(__file__).parents[1]
-SECTIONS = ("training", "profiles", "decoding", "answers", "sizes", "rows")
+SECTIONS = ("start", "training", "profiles", "decoding", "answers", "sizes", "rows")
 QUICK_SECTIONS = ("training", "decoding", "rows")
 
 
@@ -63,6 +64,9 @@ def measure(effort: Effort, sections: tuple[str, ...], tasks: tuple[str, ...]) -
     """
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     results = Results(_machine(), today, os.getloadavg()[0])
+    if "start" in sections:
+        _say("start")
+        results.start = [measure_start(task, effort) for task in tasks]
     with tempfile.TemporaryDirectory() as folder:
         workloads = _Workloads(Path(folder))
         if "training" in sections:

@@ -12,9 +12,14 @@ from benchmarks.speed.answering import Answers
 from benchmarks.speed.decoding import Search
 from benchmarks.speed.growth import Point, Streamed
 from benchmarks.speed.rounds import Ratio
+from benchmarks.speed.starting import Start
 from benchmarks.speed.training import TrainingSpeed
 
 PACKAGES = ("tensorflow", "keras", "torch", "numpy")
+
+START = """\
+Seconds from the return key until `--help` shows, and until a new run has taken its first step of
+training: with TensorFlow imported, the builtin texts read, words learned, examples encoded."""
 
 TRAINING = """\
 Tokens without padding, a second, in training on the builtin data. *Ours* is the task with its
@@ -131,6 +136,7 @@ class Results:
         machine: The processor in words.
         date: Day of the measurement.
         load: Processes that wanted a core in the minute before.
+        start: How long people wait.
         training: By task.
         profiles: By task, the share of the time by kind of operation.
         decoding: Sentences a second by search and contender.
@@ -142,6 +148,7 @@ class Results:
     machine: str
     date: str
     load: float
+    start: list[Start] = field(default_factory=list)
     training: dict[str, TrainingSpeed] = field(default_factory=dict)
     profiles: dict[str, dict[str, float]] = field(default_factory=dict)
     decoding: dict[Search, dict[str, list[float]]] = field(default_factory=dict)
@@ -155,15 +162,20 @@ class Results:
 
     def markdown(self) -> str:
         """Tells everything, with a table for each section that was measured."""
-        sections = [self._head(), *self._training(), *self._profiles(), *self._decoding()]
-        tried = f"## What was tried\n\n{TRIED}"
-        return "\n\n".join([*sections, *self._answers(), *self._growth(), tried]) + "\n"
+        sections = [self._head(), *self._start(), *self._training(), *self._profiles()]
+        sections += [*self._decoding(), *self._answers(), *self._growth()]
+        return "\n\n".join([*sections, f"## What was tried\n\n{TRIED}"]) + "\n"
 
     def _head(self) -> str:
         versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
         where = f"{self.machine}; Python {platform.python_version()}, {versions}; {self.date}."
         load = f"Load before the measurement: {self.load:.1f}. Written by `make bench`."
         return f"# Speed\n\n{where} {load}\n\n{METHOD}"
+
+    def _start(self) -> Iterable[str]:
+        if self.start:
+            rows = [[task, *(f"{each:.2f}" for each in seconds)] for task, *seconds in self.start]
+            yield f"## Start\n\n{START}\n\n{table(['task', '--help', 'first step'], rows)}"
 
     def _training(self) -> Iterable[str]:
         if self.training:
