@@ -23,6 +23,10 @@ FEATURES = 1280
 STRIDE = 32
 """Pixels of the image for each region, in height and in width."""
 
+TOGETHER = 8
+"""Images described at once: 1.5 times as fast as one by one; more are no faster, and the first
+layers of a thousand would take gigabytes."""
+
 
 class Block(NamedTuple):
     """An inverted residual block (Sandler et al. 2018, https://arxiv.org/abs/1801.04381).
@@ -56,23 +60,33 @@ def lite0_regions(images: tf.Tensor) -> tf.Tensor:
         TensorShape([1, 4, 1280])
     """
     if images.shape[0] == 1:
-        # LiteRT knows neither a loop over float16 nor its slices.
-        return tf.expand_dims(_regions(images[0]), 0)
-    # One by one: the first layers of a thousand images together would take gigabytes.
-    return tf.map_fn(
-        _regions, images, fn_output_signature=tf.TensorSpec([None, FEATURES], tf.float16)
+        return _regions(images)  # LiteRT knows neither a loop over float16 nor its slices.
+    count, regions = tf.shape(images)[0], (images.shape[1] // STRIDE) ** 2
+    groups = -(-count // TOGETHER)
+    described = tf.TensorArray(
+        tf.float16, groups, element_shape=[None, regions, FEATURES], infer_shape=False
     )
+    _, described = tf.while_loop(
+        lambda group, _: group < groups,
+        lambda group, described: (
+            group + 1,
+            described.write(group, _regions(images[TOGETHER * group :][:TOGETHER])),
+        ),
+        (0, described),
+    )
+    return described.concat()
 
 
-def _regions(image: tf.Tensor) -> tf.Tensor:
-    """Describes one image, uint8 [size, size, 3], as float16 [regions, FEATURES]."""
+def _regions(images: tf.Tensor) -> tf.Tensor:
+    """Describes some images at once."""
     # The network was trained on pixels from -1 to 1.
-    grid = (tf.cast(image[tf.newaxis], tf.float32) - 127.0) / 128.0
+    grid = (tf.cast(images, tf.float32) - 127.0) / 128.0
     grid = tf.nn.relu6(_convolve(grid, "stem", stride=2))
     for block in _blocks():
         grid = _inverted_residual(grid, block)
     grid = tf.nn.relu6(_convolve(grid, "head"))
-    return tf.cast(tf.reshape(grid, [-1, FEATURES]), tf.float16)
+    regions = grid.shape[1] * grid.shape[2]
+    return tf.cast(tf.reshape(grid, [-1, regions, FEATURES]), tf.float16)
 
 
 def _blocks() -> Iterator[Block]:
