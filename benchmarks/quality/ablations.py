@@ -54,6 +54,7 @@ ABLATIONS: dict[str, dict[str, str]] = {
         "GRU": "--cell gru",
     },
     "language_modeling": {
+        "forget gates wide open": "--unit-forget-bias",
         "weight drop": "--weight-drop 0.3",
         "variational dropout": "--variational-dropout",
         "embedding dropout": "--embedding-dropout 0.1",

@@ -40,6 +40,9 @@ class LanguageModelingConfig(
     """Pieces of text the model reads and writes; subwords leave no word unknown."""
     vocabulary_size: int = 2_000
     """Pieces in the vocabulary; on a small machine the softmax over them is most of the work."""
+    unit_forget_bias: bool = False
+    """Start LSTMs with forget gates wide open (Jozefowicz et al. 2015), or half open, which suits a
+    state that is carried on."""
     dropout: float = 0.1
     """Share of the activations dropped between layers while training; a few passes over a text
     leave little to be learned by heart, many want 0.3 and more."""
