@@ -46,7 +46,7 @@ lint: setup ## Check style, formatting and types
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: setup ## Measure speed beside stock Keras and PyTorch, and write benchmarks/speed.md (25 minutes)
+bench: setup ## Measure speed beside stock Keras and PyTorch, and write benchmarks/speed.md (20 minutes)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
 

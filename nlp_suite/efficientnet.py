@@ -70,7 +70,7 @@ def lite0_regions(images: tf.Tensor) -> tf.Tensor:
         lambda group, _: group < groups,
         lambda group, described: (
             group + 1,
-            described.write(group, _regions(images[TOGETHER * group :][:TOGETHER])),
+            described.write(group, _regions(images[TOGETHER * group : TOGETHER * (group + 1)])),
         ),
         (0, described),
     )
@@ -78,7 +78,7 @@ def lite0_regions(images: tf.Tensor) -> tf.Tensor:
 
 
 def _regions(images: tf.Tensor) -> tf.Tensor:
-    """Describes some images at once."""
+    """Describes images all at once; shapes are those of `lite0_regions`."""
     # The network was trained on pixels from -1 to 1.
     grid = (tf.cast(images, tf.float32) - 127.0) / 128.0
     grid = tf.nn.relu6(_convolve(grid, "stem", stride=2))

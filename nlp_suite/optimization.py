@@ -175,7 +175,7 @@ def make_schedule(config: Config, steps: int) -> Rate:
     return rate
 
 
-SAMPLED = 8
+LOOK_EVERY = 8
 """Updates from one look of an exponential average to the next. What it remembers reaches hundreds
 of updates back, and to read and write all weights at each is a tenth of a small network's step."""
 
@@ -221,10 +221,12 @@ class WeightAverage:
         if self.decay is None:
             self._take(1.0 / tf.maximum(self.count.value, 1.0))
             return
-        looks = self.count / SAMPLED
-        # A young average would be dominated by the random initial weights.
-        share = 1.0 - tf.minimum(self.decay**SAMPLED, (1 + looks) / (10 + looks))
-        is_look = self.count % SAMPLED == 0
+        looks = self.count // LOOK_EVERY
+        # A young average would be dominated by the random initial weights; until the first look it
+        # follows the present ones, for a run may be over by then.
+        kept = tf.minimum(self.decay**LOOK_EVERY, (1 + looks) / (10 + looks))
+        share = tf.where(looks == 0, 1.0, 1.0 - kept)
+        is_look = (looks == 0) | (self.count % LOOK_EVERY == 0)
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             # Replicas cannot agree on an assignment within a branch.
             self._take(tf.where(is_look, share, 0.0))

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from cases import TINY, FewExamples, assert_same
 from keras import ops
 
+from nlp_suite.efficientnet import FEATURES, TOGETHER, lite0_regions
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export
 from nlp_suite.runs import restore
@@ -74,6 +76,18 @@ def test_an_export_remembers_too(run: tuple[Captioning, Path], tmp_path: Path) -
     task.config = replace(task.config, neighbours=0)
     without = [p["text"] for p in task.predictions(model, images)]
     assert without != [p["text"] for p in exported.predictions(images)]
+
+
+@pytest.mark.parametrize("count", [0, 1, TOGETHER, TOGETHER + 1])
+def test_images_described_together_are_described_as_alone(count: int) -> None:
+    signature = [tf.TensorSpec([None, 64, 64, 3], tf.uint8)]
+    describe = tf.function(lite0_regions, input_signature=signature)
+    pixels = np.random.default_rng(0).integers(0, 256, [count, 64, 64, 3], np.uint8)
+    together = describe(pixels)
+    assert together.shape == (count, 4, FEATURES)
+    for image, regions in zip(pixels, together.numpy(), strict=True):
+        alone = lite0_regions(tf.constant(image[np.newaxis]))[0]
+        np.testing.assert_allclose(regions, alone, atol=0.02)  # of up to 6, in float16
 
 
 def test_a_share_is_a_share() -> None:

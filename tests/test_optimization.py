@@ -102,10 +102,10 @@ def test_a_mean_of_weights_follows_them_until_it_is_started() -> None:
 def test_an_exponential_average_forgets_its_beginning_sooner_while_young() -> None:
     weight = keras.Variable(0.0)
     average = WeightAverage([weight], decay=0.9)
-    # It looks at every eighth update. The old average keeps (1 + n) / (10 + n), 2/11 and 3/12 at
-    # first, and at most 0.9 ** 8 = 0.43046721.
-    averages = follow(average, weight, [11.0] * 16)
-    assert averages == pytest.approx([0.0] * 7 + [9.0] * 8 + [10.5])
+    # It follows the weights to the eighth update and looks at every eighth from there. The old
+    # average keeps (1 + n) / (10 + n), 2/11 and 3/12 at first, and at most 0.9 ** 8 = 0.43046721.
+    averages = follow(average, weight, [3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] + [11.0] * 9)
+    assert averages == pytest.approx([3.0] + [0.0] * 6 + [9.0] * 8 + [10.5])
     follow(average, weight, [11.0] * 800)
     assert follow(average, weight, [21.0] * 8)[-1] == pytest.approx(21.0 - 10 * 0.43046721)
 

@@ -16,7 +16,7 @@ KINDS = {
     "products": r"MatMul|Einsum",
     "copies": r"TensorList|Transpose|Concat|Split|Slice|Gather|Pack|Reverse|Cast|Pad|Tile|Where",
     "random numbers": r"Random",
-    "updates": r"ResourceApply|Assign|L2Loss|UnsortedSegmentSum|ResourceGather|AddN",
+    "updates": r"ResourceApply|Assign|L2Loss|UnsortedSegmentSum|AddN",
 }
 """What the names of operations say; those that match none are arithmetic, element by element."""
 ELEMENTWISE = "elementwise"

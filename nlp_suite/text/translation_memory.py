@@ -220,7 +220,7 @@ class TranslationMemory(Tokenizer):
         common[text[is_common], rows[bucket[is_common]]] = share[is_common]
 
         order = np.argsort(bucket[~is_common], kind="stable")
-        starts = np.cumsum([0, *np.where(rows < 0, frequency, 0)])
+        starts = np.cumsum(np.append(0, np.where(rows < 0, frequency, 0)))
         return Index(
             tf.constant(importance, tf.float32),
             tf.constant(starts, tf.int64),
