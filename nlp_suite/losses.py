@@ -60,7 +60,7 @@ def margin(logits: Tensor | LazyLogits, targets: Tensor) -> Tensor:
 
     Args:
         logits: float32 [..., classes], or their factors.
-        targets: int32 [...].
+        targets: int32 [...], or probabilities, float32 [..., classes].
 
     Returns:
         float32 [...].
@@ -74,7 +74,10 @@ def margin(logits: Tensor | LazyLogits, targets: Tensor) -> Tensor:
         kernel = tf.gather(logits.kernel, targets) - tf.reduce_mean(logits.kernel, axis=0)
         bias = tf.gather(logits.bias, targets) - tf.reduce_mean(logits.bias)
         return tf.reduce_sum(tf.cast(logits.hidden, tf.float32) * kernel, axis=-1) + bias
-    wanted = tf.gather(logits, targets, axis=-1, batch_dims=targets.shape.rank)
+    if targets.dtype.is_floating:
+        wanted = tf.reduce_sum(targets * logits, axis=-1)
+    else:
+        wanted = tf.gather(logits, targets, axis=-1, batch_dims=targets.shape.rank)
     return wanted - tf.reduce_mean(logits, axis=-1)
 
 

@@ -127,8 +127,8 @@ class Task(ABC, Generic[ConfigT]):
             batch: `string [batch]` for each raw feature.
 
         Returns:
-            The model's inputs by name, and the targets: `int32 [batch]` classes or ragged
-            `int32 [batch, time]` token ids.
+            The model's inputs by name, and the targets: `int32 [batch]` classes, ragged `int32
+            [batch, time]` token ids, or what else the task's own `loss` and `metrics` read.
         """
 
     @abstractmethod

@@ -12,6 +12,8 @@ from nlp_suite.datasets import Feature
 from nlp_suite.datasets.rows import Fault, Row
 
 Write = Callable[[str, str | bytes], Path]
+SURE = (*REVIEWS, Feature("confidence", "share", default="1"))
+MANY_SURE = "".join(f"review {n}\t{'good' if n % 2 else 'bad'}\t{n / 199}\n" for n in range(200))
 MANY = "".join(f"review {n}\t{'good' if n % 2 else 'bad'}\n" for n in range(200))
 
 
@@ -176,6 +178,39 @@ def test_a_missing_key_is_a_fault_of_its_line_alone(write: Write) -> None:
         "a.jsonl:2: expected a column `label` (or sentiment), found 'text'",
         3,
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "confidence\ttext\tlabel\n0.75\tfine\tgood\n1\tpoor\tbad\n"),
+        (
+            "a.jsonl",
+            '{"text": "fine", "label": "good", "confidence": 0.75}\n'
+            '{"text": "poor", "label": "bad"}',
+        ),
+    ],
+)
+def test_a_column_with_a_default_may_be_there_or_not(write: Write, name: str, content: str) -> None:
+    dataset = opened(write(name, content), SURE)
+    rows = [text for split in ("train", "validation", "test") for text in dataset.texts(split)]
+    assert {row["text"]: row["confidence"] for row in rows} == {"fine": "0.75", "poor": "1"}
+
+
+@pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "sure"])
+def test_a_share_is_a_number_from_0_to_1(write: Write, share: str) -> None:
+    path = write("a.tsv", f"text\tlabel\tconfidence\n{MANY_SURE}b\tgood\t{share}\n")
+    message = refusal(opened(path, SURE))
+    assert f"a.tsv:202: expected `confidence` from 0 to 1, found '{share}'" in message
+
+
+def test_a_share_moves_no_row_to_another_split(write: Write) -> None:
+    sure = opened(write("a.tsv", f"text\tlabel\tconfidence\n{MANY_SURE}"), SURE)
+    plain = opened(write("b.tsv", f"text\tlabel\n{MANY}"), REVIEWS)
+    for split in ("train", "validation", "test"):
+        texts = [[row["text"] for row in each.examples(split)] for each in (sure, plain)]
+        assert texts[0] == texts[1]
+    assert not any("cut to" in note for note in plain.notes + sure.notes)
 
 
 @pytest.mark.parametrize(

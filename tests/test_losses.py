@@ -38,6 +38,13 @@ def test_it_is_tensorflows_in_values_and_gradients(smoothing: float) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def test_smoothing_spreads_a_share_of_given_probabilities_too() -> None:
+    logits, targets = tf.constant(LOGITS), tf.nn.softmax(tf.constant(LOGITS[..., ::-1]))
+    smoothed = tf.nn.softmax_cross_entropy_with_logits(0.9 * targets + 0.1 / 5, logits)
+    losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    np.testing.assert_allclose(losses + 0.1 * margin(logits, targets), smoothed, atol=1e-5)
+
+
 def test_classes_need_no_time_axis() -> None:
     losses = cross_entropy(tf.math.log([[0.2, 0.8], [0.5, 0.5]]), tf.constant([1, 0]))
     np.testing.assert_allclose(losses, -np.log([0.8, 0.5]), atol=1e-6)

@@ -70,7 +70,7 @@ class Preparation:
             settings=dataclasses.asdict(task.config),
             vocabularies={name: t.vocabulary_size for name, t in task.tokenizers.items()},
             inputs={name: _column(column) for name, column in encoded.inputs.items()},
-            targets=_column(encoded.targets),
+            targets=_column(_classes(encoded.targets)),
         ).save(self.folder)
 
 
@@ -142,6 +142,13 @@ def train_steps(learner: Learner, feed: Feed, epoch: int, first: int, count: int
     batches = islice(feed.batches(epoch, first), count)
     tokens = sum(count_tokens(inputs) for inputs, _ in batches)
     return Round(tokens, watch.seconds, watch.loss, watch.processor_seconds)
+
+
+def _classes(targets: EncodedColumn) -> EncodedColumn:
+    """Takes the most probable class where targets are probabilities, for the others learn that."""
+    if targets.values.dtype.kind != "f":
+        return targets
+    return EncodedColumn(targets.values.argmax(axis=1).astype("int32"))
 
 
 def _column(column: EncodedColumn) -> Column:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from nlp_suite.datasets.rows import Fault, Image, Row
+from nlp_suite.datasets.rows import Fault, Feature, Image, Row, Value, quoted
 from nlp_suite.image_header import image_header
 
 
 @dataclass
 class RowCheck:
-    """Finds what is wrong with a row, and shortens texts that are far too long.
+    """Finds what is wrong with a row, fills in what it may lack, and shortens long texts.
 
     Attributes:
+        features: What a row holds.
         max_characters: Longest text, in characters.
         long_rows: Whether a longer text is shortened to that (`truncate`) or a fault (`refuse`).
     """
 
+    features: tuple[Feature, ...]
     max_characters: int
     long_rows: Literal["truncate", "refuse"]
     # An image with several captions is read and judged once.
@@ -27,15 +29,22 @@ class RowCheck:
         """Checks one row.
 
         Returns:
-            The row, with long texts shortened, or the first fault in it.
+            The row, with defaults filled in and long texts shortened, or the first fault in it.
         """
-        for name, value in row.values.items():
-            wrong = self._image(value) if isinstance(value, Image) else self._text(name, value)
-            if wrong:
+        defaults = {f.name: f.default for f in self.features if f.default is not None}
+        whole = {**defaults, **row.values}
+        for feature in self.features:
+            if wrong := self._wrong(feature, whole[feature.name]):
                 return Fault(row.file, row.line, *wrong)
         limit = self.max_characters
-        values = {k: v if isinstance(v, Image) else v[:limit] for k, v in row.values.items()}
-        return row if values == row.values else replace(row, values=values, shortened=True)
+        values = {k: v if isinstance(v, Image) else v[:limit] for k, v in whole.items()}
+        return replace(row, values=values, shortened=values != whole)
+
+    def _wrong(self, feature: Feature, value: Value) -> tuple[str, str] | None:
+        """Returns what was expected and what was found, or None when all is well."""
+        if isinstance(value, Image):
+            return self._image(value)
+        return self._text(feature.name, value) or _share_fault(feature, value)
 
     def _text(self, name: str, text: str) -> tuple[str, str] | None:
         """Returns what was expected and what was found, or None when all is well."""
@@ -60,6 +69,16 @@ class RowCheck:
             self._images[image.name] = _image_fault(image)
         found = self._images[image.name]
         return (f"a PNG, JPEG, GIF or BMP image at {image.name}", found) if found else None
+
+
+def _share_fault(feature: Feature, text: str) -> tuple[str, str] | None:
+    if feature.kind != "share":
+        return None
+    try:
+        is_share = 0 <= float(text) <= 1
+    except ValueError:
+        is_share = False
+    return None if is_share else (f"`{feature.name}` from 0 to 1", quoted(text))
 
 
 def _image_fault(image: Image) -> str | None:

@@ -57,7 +57,8 @@ class Dataset:
         self.sources = sources
         self._split_key = split_key
         self._labels = [f.name for f in features if f.kind == "label"]
-        self._check = RowCheck(config.max_characters, config.long_rows)
+        self._answers = [f.name for f in features if f.kind in ("label", "share")]
+        self._check = RowCheck(features, config.max_characters, config.long_rows)
         self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
         self._tallies: dict[str, dict[str, _Tally]] = {}
         self._skipped = 0
@@ -154,7 +155,7 @@ class Dataset:
     def _split_of(self, source: str, row: Row) -> str:
         if source != "train":
             return source
-        key = self._split_key(row.texts) if self._split_key else row_key(row, self._labels)
+        key = self._split_key(row.texts) if self._split_key else row_key(row, self._answers)
         return self._cut.split_of(key)
 
     def _read(self, split: str) -> Iterator[Example]:

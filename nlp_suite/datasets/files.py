@@ -23,7 +23,7 @@ from nlp_suite.datasets.paragraphs import (
     join_paragraphs,
 )
 from nlp_suite.datasets.places import Place
-from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted, unfold
+from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted, required, unfold
 
 Record = dict[str, Any]
 Convert = Callable[[Mapping[str, str]], Mapping[str, str] | None]
@@ -135,13 +135,14 @@ class Table(TextFile, ABC):
         values = self.convert(record) if self.convert else record
         if values is None:
             return
-        for feature in self.features:
+        features = [f for f in self.features if f.default is None or f.name in values]
+        for feature in features:
             if not _is_text(values[feature.name]):
                 found = quoted(json.dumps(values[feature.name]))
                 yield self.fault(line, f"`{feature.name}` to be a text", found)
                 return
-        for version in unfold({f.name: values[f.name] for f in self.features}):
-            row = {f.name: self._value(f, version[f.name]) for f in self.features}
+        for version in unfold({f.name: values[f.name] for f in features}):
+            row = {f.name: self._value(f, version[f.name]) for f in features}
             yield Row(row, self.path, line)
 
     def _value(self, feature: Feature, text: str) -> str | Image:
@@ -158,7 +159,8 @@ class Table(TextFile, ABC):
 
     def missing(self, columns: Sequence[str]) -> str:
         """Describes the columns that are not there, or is empty."""
-        absent = () if self.convert else [f for f in self.features if f.find(columns) is None]
+        wanted = () if self.convert else required(self.features)
+        absent = [feature for feature in wanted if feature.find(columns) is None]
         return " and ".join(
             f"a column `{f.name}`" + (f" (or {', '.join(f.aliases)})" if f.aliases else "")
             for f in absent
@@ -239,8 +241,10 @@ class JsonlFile(Table):
             return self.fault(number, expected, quoted(", ".join(record)))
         record = dict(zip(self.renamed(list(record)), record.values(), strict=True))
         for feature in self.features:
-            if feature.kind == "label" and isinstance(record.get(feature.name), int):
-                record[feature.name] = str(record[feature.name])  # labels are often numbered
+            value = record.get(feature.name)
+            is_number = feature.kind in ("label", "share") and isinstance(value, int | float)
+            if is_number:  # labels are often numbered
+                record[feature.name] = str(value)
         return number, record
 
 

@@ -164,7 +164,7 @@ class _Column:
             return self.images[value.name][0]
         if kind == "label":
             self.labels[value] += 1
-        else:
+        elif kind == "text":
             self.characters.append(len(value))
             self.words.append(len(value.split()))
             self.vocabulary.update(re.findall(r"\w+", value.lower()))

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from nlp_suite.datasets.files import FORMATS, Convert, ParallelFiles, TextFile, format_of
 from nlp_suite.datasets.places import Place
-from nlp_suite.datasets.rows import Fault, Feature, Row, Source
+from nlp_suite.datasets.rows import Fault, Feature, Row, Source, required
 from nlp_suite.datasets.splits import SPLIT_NAMES
 from nlp_suite.errors import UserError
 
@@ -66,10 +66,11 @@ def find_sources(
     Raises:
         UserError: No layout that fits the features is there.
     """
+    needed = required(features)  # tables alone may hold more
     layouts: tuple[Callable[[str], Source | None], ...] = (
         lambda name: _table(place, name, features, convert),
-        lambda name: _label_folders(place, name, features),
-        lambda name: _parallel_files(place, name, features),
+        lambda name: _label_folders(place, name, needed),
+        lambda name: _parallel_files(place, name, needed),
     )
     for layout in layouts:
         found = {
@@ -84,7 +85,7 @@ def find_sources(
         return {"train": captions}
     there = ", ".join(place.glob("*")[:5]) or "no files"
     raise UserError(
-        f"`data` must hold {_expected(features)}. Received: data={spec}, which has {there}."
+        f"`data` must hold {_expected(needed)}. Received: data={spec}, which has {there}."
     )
 
 

@@ -12,7 +12,7 @@ from nlp_suite.datasets.dataset import Dataset
 from nlp_suite.datasets.files import FORMATS, Convert, format_of
 from nlp_suite.datasets.layouts import Sources, find_sources
 from nlp_suite.datasets.places import Archive, Folder
-from nlp_suite.datasets.rows import Feature
+from nlp_suite.datasets.rows import Feature, required
 from nlp_suite.datasets.splits import Fractions, SplitKey
 from nlp_suite.errors import UserError
 
@@ -80,11 +80,11 @@ def _open_spec(spec: str, features: tuple[Feature, ...]) -> Sources:
     if kind == "tfds" and name:
         from nlp_suite.datasets.tfds import open_tfds
 
-        return open_tfds(name, features)
+        return open_tfds(name, required(features))
     if kind == "nltk" and name:
         from nlp_suite.datasets.nltk import open_nltk
 
-        return open_nltk(name, features)
+        return open_nltk(name, required(features))
     return _open_path(Path(spec).expanduser(), features, None, spec)
 
 

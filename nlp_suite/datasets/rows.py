@@ -16,13 +16,16 @@ class Feature:
 
     Attributes:
         name: The feature's name in an example, and the column's name in a file.
-        kind: `text`, `label` (one of few), or `image` (in a file: the path of one).
+        kind: `text`, `label` (one of few), `share` (a number from 0 to 1), or `image` (in a file:
+            the path of one).
         aliases: Other names under which files hold this column.
+        default: What stands for it in rows without it; None where every row must have it.
     """
 
     name: str
-    kind: Literal["text", "label", "image"]
+    kind: Literal["text", "label", "share", "image"]
     aliases: tuple[str, ...] = ()
+    default: str | None = None
 
     def find(self, columns: Iterable[str]) -> str | None:
         """Picks the column that holds this feature; capitals do not matter.
@@ -145,6 +148,16 @@ class Examples:
 
     def __len__(self) -> int:
         return self._length
+
+
+def required(features: Iterable[Feature]) -> tuple[Feature, ...]:
+    """Leaves out the features that rows may be without.
+
+    Example:
+        >>> required([Feature("text", "text"), Feature("weight", "share", default="1")])
+        (Feature(name='text', kind='text', aliases=(), default=None),)
+    """
+    return tuple(feature for feature in features if feature.default is None)
 
 
 def unfold(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -57,7 +57,7 @@ class Fractions:
         return "validation" if position < self.test + self.validation else "train"
 
 
-def row_key(row: Row, labels: Collection[str] = ()) -> str:
+def row_key(row: Row, answers: Collection[str] = ()) -> str:
     """Identifies a row by its texts, or by its image where it has one.
 
     The captions of one image thus stay together. The order of the features does not matter, so a
@@ -66,7 +66,7 @@ def row_key(row: Row, labels: Collection[str] = ()) -> str:
 
     Args:
         row: The row.
-        labels: The features that are labels.
+        answers: The features that are labels, or say something about one.
 
     Example:
         >>> forth, back = Row({"en": "a", "de": "b"}, "f", 1), Row({"de": "b", "en": "a"}, "g", 2)
@@ -76,5 +76,5 @@ def row_key(row: Row, labels: Collection[str] = ()) -> str:
         'a'
     """
     images = [value.name for value in row.values.values() if isinstance(value, Image)]
-    texts = [text for name, text in sorted(row.texts.items()) if name not in labels]
+    texts = [text for name, text in sorted(row.texts.items()) if name not in answers]
     return "\x1f".join(images or texts)

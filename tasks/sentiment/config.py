@@ -13,8 +13,8 @@ from nlp_suite.errors import UserError
 class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
     """A recurrent network over word vectors, pooled into one answer a text."""
 
-    units: int = 128
-    """Size of each direction's state; larger ones memorise the eight thousand builtin sentences."""
+    units: int = 256
+    """Size of each direction's state."""
     dropout: float = 0.5
     """Share of the activations dropped between layers while training; the builtin data is small."""
     pooling: Literal["concat", "last", "max", "mean", "attention"] = "concat"
@@ -30,6 +30,9 @@ class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
     it keeps the network from leaning on single words, of which the builtin data has too few."""
     embedding_units: int = 50
     """Size of the learned and of the pretrained vectors; the builtin ones have 50 numbers."""
+    learn_confidence: bool = True
+    """Learn the probability of each label, where the data say how sure their labels are, and not
+    the labels alone."""
     epochs: int = 8
     """Passes over the training examples; the builtin ones are learned by heart soon after."""
     batch_size: BatchSize = 32
@@ -37,9 +40,6 @@ class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
     how many fit."""
     learning_rate: float = 7e-4
     """Peak rate of the optimizer, lower than Adam's customary one for the smaller batches."""
-    label_smoothing: float = 0.1
-    """Share of the target's probability spread over all labels: what twenty people think of a
-    sentence is not as certain as its label."""
     ema: float = 0.995
     """Share of the old average kept at each step in an average of the weights, which is then what
     is evaluated and kept: steadier from epoch to epoch than the last weights."""

@@ -1,0 +1,56 @@
+"""What sentiment analysis learns from: the probabilities that people give to labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nlp_suite.text import Labels, WordTokenizer
+from tasks.sentiment.config import SentimentConfig
+from tasks.sentiment.task import Sentiment
+
+
+@pytest.fixture
+def task() -> Sentiment:
+    tokenizers = {
+        "text": WordTokenizer.learn(["fine", "fine"], 10),
+        "label": Labels(("bad", "good", "so-so")),
+    }
+    return Sentiment(SentimentConfig(embeddings="none"), tokenizers)
+
+
+def test_other_labels_share_what_confidence_leaves(task: Sentiment) -> None:
+    batch = {
+        "text": ["fine"] * 3,
+        "label": ["good", "bad", "so-so"],
+        "confidence": ["1", "0.5", "0"],
+    }
+    _, targets = task.encode({name: tf.constant(column) for name, column in batch.items()})
+    assert targets.numpy().tolist() == [[0.0, 1.0, 0.0], [0.5, 0.25, 0.25], [0.5, 0.5, 0.0]]
+
+
+def test_labels_can_be_learned_as_if_they_were_sure(task: Sentiment) -> None:
+    task.config = replace(task.config, learn_confidence=False)
+    batch = {"text": ["fine"], "label": ["bad"], "confidence": ["0.5"]}
+    _, targets = task.encode({name: tf.constant(column) for name, column in batch.items()})
+    assert targets.numpy().tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_the_loss_is_least_where_people_are_told_right(task: Sentiment) -> None:
+    targets = tf.constant([[0.7, 0.2, 0.1]])
+    logits = tf.math.log(targets)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        losses, weights = task.loss(logits, targets)
+    assert losses.numpy() == pytest.approx([0.801819])  # -0.7 ln 0.7 - 0.2 ln 0.2 - 0.1 ln 0.1
+    assert weights.numpy().tolist() == [1.0]
+    np.testing.assert_allclose(tape.gradient(losses, logits), [[0.0, 0.0, 0.0]], atol=1e-7)
+
+
+def test_accuracy_counts_the_most_probable_label(task: Sentiment) -> None:
+    (accuracy,) = task.metrics()
+    accuracy.update_state([[0.6, 0.4, 0.0], [0.1, 0.2, 0.7]], [[2.0, 1.0, 0.0], [5.0, 1.0, 0.0]])
+    assert float(accuracy.result()) == 0.5
