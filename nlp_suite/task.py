@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -26,6 +26,9 @@ from nlp_suite.metrics import Statistics
 from nlp_suite.portable import Reader
 from nlp_suite.signatures import Portable, Signature, single
 from nlp_suite.text import PAD, Tokenizer
+
+if TYPE_CHECKING:
+    from nlp_suite.encoded import Encoded
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Rollout = Callable[[keras.Model, Tensors, Any, Any], tuple[Tensors, Any, Any]]
@@ -146,6 +149,14 @@ class Task(ABC, Generic[ConfigT]):
 
         Args:
             model: What `build_model` just made.
+        """
+
+    def remember(self, model: keras.Model, train: Encoded) -> None:
+        """Lets a model learn training examples by heart; restoring skips it, for weights hold them.
+
+        Args:
+            model: What `build_model` just made.
+            train: All training examples, encoded.
         """
 
     def parts(self, model: keras.Model) -> dict[str, keras.layers.Layer]:

@@ -135,6 +135,8 @@ class Loop:
         self.cluster = cluster
         self.tracker = Tracker(task, run_dir, is_chief=cluster.is_chief)
         network = build_network(task, fresh=checkpoint is None)
+        if checkpoint is None:
+            task.remember(network, splits.train)
         examples = len(splits.train)
         self.progress = Progress(splits.fingerprint, examples=examples, batch_size=batch_size)
         self.feeds = make_feeds(task, splits, batch_size)

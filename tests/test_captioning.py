@@ -13,10 +13,12 @@ from cases import TINY, FewExamples, assert_same
 from keras import ops
 
 from nlp_suite.efficientnet import FEATURES, TOGETHER, lite0_regions
+from nlp_suite.encoded import encode_examples
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export
 from nlp_suite.runs import restore
-from nlp_suite.specials import EOS
+from nlp_suite.specials import EOS, PAD
+from nlp_suite.text import with_eos
 from nlp_suite.training import train
 from tasks.captioning.config import CaptioningConfig
 from tasks.captioning.model import SHARPNESS, TOKENS, CaptionMemory
@@ -64,6 +66,43 @@ def test_with_all_the_say_the_nearest_image_has_its_caption(run: tuple[Captionin
     told = [prediction["text"] for prediction in task.predictions(model, remembered)]
     captions = task.writer.encode([str(example["caption"]) for example in remembered])
     assert told == [text.decode() for text in task.writer.decode(captions).numpy()]
+
+
+def test_too_many_captions_are_remembered_at_even_distances(
+    run: tuple[Captioning, Path], tmp_path: Path
+) -> None:
+    """Every third of 64 has room in a memory of 30."""
+    tokenizers = run[0].tokenizers
+    task = Captioning(CaptioningConfig(**{**SMALL, "memory_size": 30}), tokenizers)
+    examples = list(run[0].examples("train"))
+    model = task.build_model()
+    task.remember(model, encode_examples(task, examples, tmp_path / "encoded"))
+    images, captions = (ops.convert_to_numpy(part) for part in model.memory.weights)
+    assert (np.linalg.norm(images.astype("float32"), axis=1) > 0.9).sum() == 22
+    expected = with_eos(task.writer.encode([str(e["caption"]) for e in examples[::3]])).to_list()
+    assert [row[row != PAD].tolist() for row in captions[:22]] == [row[:TOKENS] for row in expected]
+    assert not captions[22:].any()
+
+
+def test_an_image_with_several_captions_is_looked_at_once(
+    run: tuple[Captioning, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = run[0]
+    first, second = list(task.examples("train"))[:2]
+    rows = [first, second, {**first, "caption": "something else"}]
+    batch = {name: tf.constant([row[name] for row in rows]) for name in ("image", "caption")}
+    look, looked = task._look, list[int]()
+
+    def watched(images: dict[str, Any]) -> Any:
+        looked.append(len(images["image"]))
+        return look(images)
+
+    monkeypatch.setattr(task, "_look", watched)
+    inputs, _ = task.encode(batch)
+    assert looked == [2]
+    for row, source in zip(rows, inputs["source"].numpy(), strict=True):
+        alone = look({"image": tf.constant([row["image"]])})[0]
+        np.testing.assert_allclose(source, alone, atol=0.02)
 
 
 def test_an_export_remembers_too(run: tuple[Captioning, Path], tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ class OurTraining:
             self.feed = make_feeds(task, splits, task.config.batch_size).train
             network = task.build_model()
             task.initialize(network)
+            task.remember(network, splits.train)
             self.learner = Learner(task, network, task.config, self.feed.streams)
             self.learner.begin(0)
         self.epoch = self.step = 0

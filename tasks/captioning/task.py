@@ -17,7 +17,7 @@ from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, Fractions, open_dataset
 from nlp_suite.decoding import Votes
 from nlp_suite.efficientnet import FEATURES, lite0_regions
-from nlp_suite.encoded import Array
+from nlp_suite.encoded import Array, Encoded
 from nlp_suite.generation import GeneratingTask, Start
 from nlp_suite.images import decode_images
 from nlp_suite.layers import (
@@ -84,9 +84,14 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         return self.tokenizers["caption"]
 
     def encode(self, batch: Tensors) -> tuple[Tensors, Any]:
-        """Turns images into pixels and captions into token ids."""
+        """Turns images into pixels or features, and captions into token ids.
+
+        An image is looked at once for all its captions in a batch.
+        """
+        images, places = tf.unique(batch["image"])
+        source = tf.gather(self._look({"image": images}), places)
         caption = self.writer.encode(batch["caption"])
-        return {"source": self._look(batch), "tokens": with_bos(caption)}, with_eos(caption)
+        return {"source": source, "tokens": with_bos(caption)}, with_eos(caption)
 
     def _look(self, batch: Tensors) -> Any:
         """Gives what the model reads of images.
@@ -154,27 +159,19 @@ class Captioning(GeneratingTask[CaptioningConfig]):
         return metrics.CiderD(references.values())
 
     def initialize(self, model: keras.Model) -> None:
-        """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors.
-
-        A network with a memory learns the captions by heart.
-        """
+        """Fetches the ImageNet weights of a keras.applications model, and pretrained vectors."""
         if isinstance(model.encoder.encoder, PretrainedImageEncoder):
             model.encoder.encoder.load_imagenet()
         initialize_embedding(self.config, model.decoder.embedding, self.writer.vocabulary)
-        if model.memory is not None:
-            model.memory.remember(*self._remembered())
 
-    def _remembered(self) -> tuple[Array, Array]:
-        """Gives directions and captions of training examples at even distances."""
-        examples = self.examples("train")
-        stride = -(-len(examples) // self.config.memory_size)
-        chosen = islice(examples, 0, None, stride)
-        look = tf.function(self._look, reduce_retracing=True)
-        images, captions = [], []
-        for batch in batches(chosen, 256, ("image", "caption")):
-            images.append(direction(look(batch)).numpy())
-            captions.append(with_eos(self.writer.encode(batch["caption"])))
-        return np.concatenate(images), tf.concat(captions, axis=0).to_tensor(PAD).numpy()
+    def remember(self, model: keras.Model, train: Encoded) -> None:
+        """Lets a network with a memory learn captions by heart, of images at even distances."""
+        if model.memory is None:
+            return
+        rows = np.arange(0, len(train), -(-len(train) // self.config.memory_size))
+        parts = np.array_split(rows, -(-len(rows) // 256))
+        images = [direction(train.inputs["source"].batch(part)) for part in parts]
+        model.memory.remember(np.concatenate(images), train.targets.batch(rows))
 
     def start(self, model: keras.Model, inputs: Tensors) -> Start:
         """Looks at the images, and for similar ones where there is a memory of them."""
