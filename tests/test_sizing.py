@@ -40,7 +40,7 @@ def test_sixteen_times_as_many_words_give_four_times_the_vocabulary_and_twice_th
     [
         (10**9, 50_000, {"vocabulary_size": 50_000, "units": 512, "max_characters": 20_000}),
         (100, 7, {"vocabulary_size": 500, "units": 64, "max_characters": 1_000}),
-        (160_000, 600, {"vocabulary_size": 20_000, "units": 128, "max_characters": 2_400}),
+        (160_000, 600, {"vocabulary_size": 20_000, "units": 256, "max_characters": 2_400}),
     ],
 )
 def test_sizes_stay_within_limits(words: int, characters: int, expected: dict[str, int]) -> None:
@@ -65,7 +65,7 @@ def test_given_sizes_win_and_the_others_are_printed(
     said = "chosen by the amount of data: vocabulary_size 1,500, max_characters 1,000\n"
     assert capsys.readouterr().err == said
     assert task.config == SentimentConfig(
-        data=str(reviews), vocabulary_size=1_500, max_characters=1_000
+        data=str(reviews), vocabulary_size=1_500, max_characters=1_000, units=128
     )
 
 
