@@ -195,6 +195,7 @@ def test_a_column_with_a_default_may_be_there_or_not(write: Write, name: str, co
     dataset = opened(write(name, content), SURE)
     rows = [text for split in ("train", "validation", "test") for text in dataset.texts(split)]
     assert {row["text"]: row["confidence"] for row in rows} == {"fine": "0.75", "poor": "1"}
+    assert list(rows[-1]) == ["text", "label", "confidence"]
 
 
 @pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "sure"])

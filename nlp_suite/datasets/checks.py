@@ -31,8 +31,8 @@ class RowCheck:
         Returns:
             The row, with defaults filled in and long texts shortened, or the first fault in it.
         """
-        defaults = {f.name: f.default for f in self.features if f.default is not None}
-        whole = {**defaults, **row.values}
+        lacking = [feature for feature in self.features if feature.name not in row.values]
+        whole = {**row.values, **{feature.name: feature.default or "" for feature in lacking}}
         for feature in self.features:
             if wrong := self._wrong(feature, whole[feature.name]):
                 return Fault(row.file, row.line, *wrong)
