@@ -81,7 +81,7 @@ class Place(NamedTuple):
 
 
 PLACES = {
-    "tokenizing": Place("nlp_suite.encoded", "encode_examples", 2, 0.3),
+    "tokenizing": Place("nlp_suite.encoding", "encode_examples", 2, 0.3),
     "step": Place("nlp_suite.epoch:Epoch", "on_train_batch_begin", 12, 0.03),
     "save": Place("nlp_suite.training", "save_checkpoint", 2, 0.05),
     "evaluation": Place("nlp_suite.training", "validate", 1, 0.5),

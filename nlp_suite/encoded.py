@@ -1,28 +1,14 @@
-"""Examples encoded once: flat arrays on disk, read back through memory maps.
-
-Tokenizing a batch of a thousand rows is many times faster than row by row, and tokenizing once is
-faster still. The arrays are mapped, not loaded, so data larger than the memory trains as well.
-"""
+"""Encoded examples: flat arrays, read through memory maps where they come from the disk."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from nlp_suite.answering import batches
-from nlp_suite.datasets import Example
-from nlp_suite.files import write_beside
-from nlp_suite.task import Task
-from nlp_suite.text import PAD
+from nlp_suite.specials import PAD
 
-ROWS_AT_ONCE = 1024
 Array = np.ndarray[Any, Any]
 
 
@@ -108,111 +94,3 @@ class Splits(NamedTuple):
     train: Encoded
     validation: Encoded
     fingerprint: str
-
-
-def fingerprint(examples: Iterable[Example]) -> str:
-    """Condenses the content of examples, in their order, into 16 hexadecimal digits.
-
-    Example:
-        >>> fingerprint([{"text": "a"}]) == fingerprint([{"text": "b"}])
-        False
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for example in examples:
-        for name, value in example.items():
-            content = value.encode() if isinstance(value, str) else value
-            digest.update(f"{name} {len(content)} ".encode())
-            digest.update(content)
-    return digest.hexdigest()
-
-
-def encode_examples(task: Task[Any], examples: Iterable[Example], folder: Path) -> Encoded:
-    """Encodes examples into a folder, or opens what an earlier call left there.
-
-    Args:
-        task: Whose `encode` is used.
-        examples: Raw examples.
-        folder: Where the arrays are kept; its name must tell the content, for an existing folder is
-            taken as it is.
-
-    Returns:
-        The encoded examples, mapped from the disk.
-
-    Raises:
-        ValueError: When there is no example, or `encode` makes an empty sequence of one.
-    """
-    if not folder.is_dir():
-        with write_beside(folder) as temporary:
-            temporary.mkdir()
-            _write(task, examples, temporary)
-    columns = {
-        name: _open(folder, name, description)
-        for name, description in json.loads((folder / "columns.json").read_text()).items()
-    }
-    return Encoded(targets=columns.pop("targets"), inputs=columns)
-
-
-def encode_splits(task: Task[Any], folder: Path) -> Splits:
-    """Encodes the training and validation examples, once.
-
-    Args:
-        task: The task with its tokenizers.
-        folder: Where the encoded examples are kept, under names that tell their content.
-    """
-    encoded, prints = {}, {}
-    for split in ("train", "validation"):
-        examples = task.examples(split)
-        prints[split] = fingerprint(examples)
-        encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
-    return Splits(encoded["train"], encoded["validation"], prints["train"])
-
-
-def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
-    """Appends the columns of batch after batch to one file each."""
-    encode = None
-    files: dict[str, BinaryIO] = {}
-    lengths: dict[str, list[Array]] = {}
-    columns: dict[str, dict[str, Any]] = {}
-    rows = 0
-    try:
-        for batch in batches(examples, ROWS_AT_ONCE):
-            encode = encode or _trace(task, tuple(batch))
-            inputs, targets = encode(batch)
-            for name, tensor in {**inputs, "targets": targets}.items():
-                if name not in files:
-                    files[name] = (folder / f"{name}.values").open("wb")
-                is_ragged = isinstance(tensor, tf.RaggedTensor)
-                values = (tensor.flat_values if is_ragged else tensor).numpy()
-                files[name].write(values.data)
-                columns[name] = {"dtype": values.dtype.str, "shape": values.shape[1:]}
-                if is_ragged:
-                    lengths.setdefault(name, []).append(tensor.row_lengths().numpy())
-            rows += len(next(iter(batch.values())))
-    finally:
-        for file in files.values():
-            file.close()
-    if not rows:
-        raise ValueError("`examples` must hold at least one example. Received: none.")
-    for name, parts in lengths.items():
-        every = np.concatenate(parts)
-        if not every.all():
-            raise ValueError(
-                f"`encode` must give each sequence at least one token. Received: none in `{name}` "
-                f"for example {int(np.argmin(every))}. Append EOS to every row."
-            )
-        np.save(folder / f"{name}.splits.npy", np.concatenate([[0], np.cumsum(every)]))
-    (folder / "columns.json").write_text(json.dumps(columns))
-
-
-def _trace(task: Task[Any], features: tuple[str, ...]) -> Any:
-    """Traces `encode` once, for batches of any size."""
-    batch = {name: tf.TensorSpec([None], tf.string) for name in features}
-    return tf.function(task.encode, autograph=False).get_concrete_function(batch)
-
-
-def _open(folder: Path, name: str, description: dict[str, Any]) -> Column:
-    values = np.memmap(folder / f"{name}.values", dtype=description["dtype"], mode="r")
-    splits = folder / f"{name}.splits.npy"
-    return Column(
-        values.reshape(-1, *description["shape"]), np.load(splits) if splits.exists() else None
-    )

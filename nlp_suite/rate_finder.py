@@ -11,7 +11,7 @@ import keras
 
 from nlp_suite import devices
 from nlp_suite.batch_size import batch_size_of
-from nlp_suite.encoded import encode_splits
+from nlp_suite.encoding import encode_splits
 from nlp_suite.feed import make_feeds
 from nlp_suite.plots import learning_rates
 from nlp_suite.runs import learn_tokenizers

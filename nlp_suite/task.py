@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -20,15 +20,13 @@ import tensorflow as tf
 from nlp_suite.answering import Prediction, Tensors, answers
 from nlp_suite.config import Config
 from nlp_suite.datasets import Dataset, Example, Examples
+from nlp_suite.encoded import Encoded
 from nlp_suite.errors import UserError
 from nlp_suite.losses import cross_entropy
 from nlp_suite.metrics import Statistics
 from nlp_suite.portable import Reader
 from nlp_suite.signatures import Portable, Signature, single
 from nlp_suite.text import PAD, Tokenizer
-
-if TYPE_CHECKING:
-    from nlp_suite.encoded import Encoded
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 Rollout = Callable[[keras.Model, Tensors, Any, Any], tuple[Tensors, Any, Any]]

@@ -24,7 +24,8 @@ from nlp_suite.averaging import EpochWeights
 from nlp_suite.batch_size import batch_size_of, too_large
 from nlp_suite.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 from nlp_suite.cluster import ALONE, Cluster
-from nlp_suite.encoded import Array, Splits, encode_splits
+from nlp_suite.encoded import Array, Splits
+from nlp_suite.encoding import encode_splits
 from nlp_suite.epoch import Diverged, Epoch
 from nlp_suite.errors import UserError
 from nlp_suite.feed import make_feeds

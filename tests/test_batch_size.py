@@ -13,7 +13,8 @@ from nlp_suite import devices
 from nlp_suite.batch_size import find_batch_size
 from nlp_suite.checkpoints import latest_checkpoint
 from nlp_suite.config import Config
-from nlp_suite.encoded import Splits, encode_splits
+from nlp_suite.encoded import Splits
+from nlp_suite.encoding import encode_splits
 from nlp_suite.errors import UserError
 from nlp_suite.feed import make_feeds
 from nlp_suite.search import searched_fields

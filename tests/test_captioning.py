@@ -13,7 +13,7 @@ from cases import TINY, FewExamples, assert_same
 from keras import ops
 
 from nlp_suite.efficientnet import FEATURES, TOGETHER, lite0_regions
-from nlp_suite.encoded import encode_examples
+from nlp_suite.encoding import encode_examples
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export
 from nlp_suite.runs import restore

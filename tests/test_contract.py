@@ -87,8 +87,13 @@ def test_logits_are_float32_and_match_the_targets(case: Case) -> None:
     inputs, targets = case.task.encode(case.batch)
     logits = case.model(padded(inputs), training=False)
     assert logits.dtype == tf.float32
-    assert logits.shape[:-1] == dense(targets).shape
-    assert int(tf.reduce_max(dense(targets))) < logits.shape[-1]
+    targets = dense(targets)
+    if targets.dtype.is_floating:  # probabilities of the classes
+        assert logits.shape == targets.shape
+        np.testing.assert_allclose(tf.reduce_sum(targets, axis=-1), 1.0, atol=1e-6)
+    else:
+        assert logits.shape[:-1] == targets.shape
+        assert int(tf.reduce_max(targets)) < logits.shape[-1]
 
 
 def test_the_loss_falls_when_one_batch_is_overfitted(case: Case) -> None:

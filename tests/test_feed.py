@@ -8,7 +8,8 @@ import pytest
 from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
 from nlp_suite.datasets import Example
-from nlp_suite.encoded import Column, Encoded, encode_examples, encode_splits, fingerprint
+from nlp_suite.encoded import Column, Encoded
+from nlp_suite.encoding import encode_examples, encode_splits, fingerprint
 from nlp_suite.feed import ShuffledFeed, StreamFeed, make_feeds
 
 

@@ -22,13 +22,13 @@ TASKS = sorted(path.parent.name for path in ROOT.glob("tasks/*/__main__.py"))
 
 ROOMS = (
     "errors files config decoding_config formats specials portable",
-    "text images image_header efficientnet datasets",
+    "text images image_header efficientnet datasets encoded",
     "layers efficientnet",
     "seq2seq decoding metrics baselines plots losses",
     "answering signatures task generation self_critical ensembles",
     "cluster devices",
-    "training averaging batch_size checkpoints encoded epoch feed interrupts optimization progress "
-    "rate_finder ray_engine runs search step tracking transfer validation watching",
+    "training averaging batch_size checkpoints encoding epoch feed interrupts optimization "
+    "progress rate_finder ray_engine runs search step tracking transfer validation watching",
     "model_card export conversion serving",
     "arguments application console evaluation sizing verbs cli standalone tethered demo",
 )

@@ -115,13 +115,14 @@ def test_jobs_run_in_processes_that_share_the_cores(tmp_path: Path) -> None:
         for name in names
     ]
     done: list[str] = []
+    cores = len(os.sched_getaffinity(0))
+    parallel = min(2, cores)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
-        run_all(jobs, min(2, os.cpu_count() or 1), lambda job: done.append(job.name))
+        run_all(jobs, parallel, lambda job: done.append(job.name))
     assert sorted(done) == ["a", "b"]
-    share = len(os.sched_getaffinity(0)) // min(2, os.cpu_count() or 1)
     for name in names:
-        assert len(json.loads((tmp_path / name / "cores").read_text())) == share
+        assert len(json.loads((tmp_path / name / "cores").read_text())) == cores // parallel
 
 
 def test_a_job_that_fails_is_named_and_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -371,7 +371,7 @@ def no_space_for_curves(*arguments: Any, **options: Any) -> None:
     ("place", "fails"),
     [
         ("numpy.savez", no_space_left),
-        ("nlp_suite.encoded._write", no_space_left),
+        ("nlp_suite.encoding._write", no_space_left),
         ("nlp_suite.training.save_weights", no_space_left),
         ("nlp_suite.watching.write_table", no_space_left),
         ("nlp_suite.watching.Watch._board", no_space_for_curves),

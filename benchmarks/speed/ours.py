@@ -15,7 +15,7 @@ from benchmarks.speed.stopwatch import Stopwatch
 from benchmarks.speed.workloads import Column, Workload, count_tokens
 from nlp_suite import devices
 from nlp_suite.encoded import Column as EncodedColumn
-from nlp_suite.encoded import encode_splits
+from nlp_suite.encoding import encode_splits
 from nlp_suite.feed import Feed, make_feeds
 from nlp_suite.step import Learner
 from nlp_suite.task import Task

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.speed.ours import make_task, train_steps
 from nlp_suite import devices
-from nlp_suite.encoded import Column, Encoded, encode_splits
+from nlp_suite.encoded import Column, Encoded
+from nlp_suite.encoding import encode_splits
 from nlp_suite.feed import Feed, StreamFeed, make_feeds
 from nlp_suite.step import Learner
 from nlp_suite.task import Task

@@ -54,7 +54,7 @@ def compare(folder: Path, minutes: float, seed: int) -> None:
         minutes: Minutes of training.
         seed: Seeds weights, dropout and where each pass begins.
     """
-    from nlp_suite.encoded import encode_examples
+    from nlp_suite.encoding import encode_examples
     from nlp_suite.feed import StreamFeed
     from tasks.language_modeling.task import TASK
 
