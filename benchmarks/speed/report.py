@@ -122,9 +122,8 @@ token beforehand, and is no faster.
 
 What bounds the rest: a sentence of 23 words takes 34 million multiplications and additions in two
 directions, 335 GFLOP for 10,000 of them. One core does 58 to 91 GFLOP/s in float32 at these sizes,
-so two cores at work on nothing else need about 0.75 seconds, and five times `model.predict` would
-need less. In beam search a fifth of a step is attention to a memory that is repeated for each
-hypothesis.
+so two cores at work on nothing else need some 2.3 seconds. In beam search a fifth of a step is
+attention to a memory that is repeated for each hypothesis.
 
 Ten million rows (`--only rows --rows 10000000`, 2026-11-22, beside other work): 11,870 rows a
 second, 33,926 tokens a second in training, and 1,234 MB, 340 more than of ten thousand."""
