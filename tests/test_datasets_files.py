@@ -198,7 +198,7 @@ def test_a_column_with_a_default_may_be_there_or_not(write: Write, name: str, co
     assert list(rows[-1]) == ["text", "label", "confidence"]
 
 
-@pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "sure"])
+@pytest.mark.parametrize("share", ["1.01", "-0.1", "nan", "sure", "0_1"])
 def test_a_share_is_a_number_from_0_to_1(write: Write, share: str) -> None:
     path = write("a.tsv", f"text\tlabel\tconfidence\n{MANY_SURE}b\tgood\t{share}\n")
     message = refusal(opened(path, SURE))
@@ -229,6 +229,11 @@ def test_a_share_moves_no_row_to_another_split(write: Write) -> None:
             "a.jsonl",
             '{"text": 3, "label": "x"}\n',
             "1: expected `text` to be a text, found '3'",
+        ),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": 1.5}\n',
+            "1: expected `label` to be a text, found '1.5'",
         ),
         (
             "a.jsonl",

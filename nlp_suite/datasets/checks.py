@@ -75,7 +75,8 @@ def _share_fault(feature: Feature, text: str) -> tuple[str, str] | None:
     if feature.kind != "share":
         return None
     try:
-        is_share = 0 <= float(text) <= 1
+        # Python reads digits of all scripts and 0_5, TensorFlow does not.
+        is_share = text.isascii() and "_" not in text and 0 <= float(text) <= 1
     except ValueError:
         is_share = False
     return None if is_share else (f"`{feature.name}` from 0 to 1", quoted(text))

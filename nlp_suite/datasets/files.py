@@ -30,6 +30,10 @@ Convert = Callable[[Mapping[str, str]], Mapping[str, str] | None]
 """From a record's own columns to a task's features; None leaves the record out."""
 
 
+NUMBERS: Mapping[str, tuple[type, ...]] = {"label": (int,), "share": (int, float)}
+"""Numbers that stand for texts in JSON, by the kind of feature; labels are often numbered."""
+
+
 class BrokenFileError(Exception):
     """The rest of a file cannot be read."""
 
@@ -242,8 +246,7 @@ class JsonlFile(Table):
         record = dict(zip(self.renamed(list(record)), record.values(), strict=True))
         for feature in self.features:
             value = record.get(feature.name)
-            is_number = feature.kind in ("label", "share") and isinstance(value, int | float)
-            if is_number:  # labels are often numbered
+            if isinstance(value, NUMBERS.get(feature.kind, ())):
                 record[feature.name] = str(value)
         return number, record
 
