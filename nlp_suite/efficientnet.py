@@ -23,9 +23,9 @@ FEATURES = 1280
 STRIDE = 32
 """Pixels of the image for each region, in height and in width."""
 
-TOGETHER = 8
-"""Images described at once: 1.5 times as fast as one by one; more are no faster, and the first
-layers of a thousand would take gigabytes."""
+TOGETHER = 32
+"""Images described at once: 1.3 times as fast as eight at once, which is 1.5 times as fast as one by
+one; the first layers of a thousand would take gigabytes."""
 
 
 class Block(NamedTuple):
@@ -73,6 +73,7 @@ def lite0_regions(images: tf.Tensor) -> tf.Tensor:
             described.write(group, _regions(images[TOGETHER * group : TOGETHER * (group + 1)])),
         ),
         (0, described),
+        parallel_iterations=1,
     )
     return described.concat()
 

@@ -61,6 +61,7 @@ ABLATIONS: dict[str, dict[str, str]] = {
         "weight drop": "--weight-drop 0.3",
         "variational dropout": "--variational-dropout",
         "embedding dropout": "--embedding-dropout 0.1",
+        "random BPTT length": "--random-bptt",
         "AR and TAR": "--activation-regularization 2 --temporal-regularization 1",
         "without tied weights": "--no-tie-weights",
         "without dropout": "--dropout 0",
