@@ -76,12 +76,15 @@ class Dataset:
             The examples, read anew in each pass.
 
         Raises:
-            UserError: A row cannot be used, a split has no rows, or there is only one label.
+            UserError: A row cannot be used, a split has no rows, there is only one label, or train
+                lacks a label of the others.
         """
         if split not in SPLITS:
             raise UserError(f"`split` must be one of {', '.join(SPLITS)}. Received: split={split}.")
         for each in SPLITS if split == "train" else (split,):
             self._require(each)
+        if split == "train":
+            self._require_known_labels()
         return Examples(partial(self._read, split), self._tally(split).rows)
 
     def texts(self, split: str) -> Iterator[dict[str, str]]:
@@ -207,6 +210,17 @@ class Dataset:
                 f"`data` must have at least two labels to tell apart, found only "
                 f"'{next(iter(tally.labels))}'. Received: data={self.config.data}."
             )
+
+    def _require_known_labels(self) -> None:
+        """Refuses labels that stand in validation or test alone, where no model can know them."""
+        known = self._tally("train").labels.keys()
+        for split in ("validation", "test"):
+            if unknown := sorted(self._tally(split).labels.keys() - known):
+                raise UserError(
+                    f"`data` must have each label in the train split, found '{unknown[0]}' in the "
+                    f"{split} split alone. Received: data={self.config.data}. Rename the label, "
+                    "leave its rows out, or give more of them."
+                )
 
 
 def _refusal(fault: Fault, spec: str) -> UserError:

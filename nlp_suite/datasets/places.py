@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from nlp_suite.datasets.splits import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class Place(Protocol):
@@ -90,17 +93,46 @@ class Archive:
 
     def open(self, name: str) -> BinaryIO:
         """Opens a file for reading; raises OSError where there is none."""
-        return io.BytesIO(self.read(name))
+        if name not in self._positions:
+            raise FileNotFoundError(2, "No such file in the archive", name)
+        return io.BufferedReader(_Part(self.path, *self._positions[name]))
 
     def read(self, name: str) -> bytes:
         """Reads a whole file; raises OSError where there is none."""
-        if name not in self._positions:
-            raise FileNotFoundError(2, "No such file in the archive", name)
-        position, size = self._positions[name]
-        with self.path.open("rb") as file:
-            file.seek(position)
-            return file.read(size)
+        with self.open(name) as file:
+            return file.read()
 
     def path_of(self, name: str) -> str:
         """Names a file for messages."""
         return f"{self.path}/{name}"
+
+
+class _Part(io.RawIOBase):
+    """Part of a file, read piece by piece.
+
+    Args:
+        path: The file.
+        position: The part's first byte.
+        size: How many bytes it has.
+    """
+
+    def __init__(self, path: Path, position: int, size: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._file.seek(position)
+        self._left = size
+
+    def readable(self) -> bool:
+        """Says that it can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Reads as many bytes as there is room for, or are left."""
+        room = memoryview(buffer)[: self._left]
+        count = self._file.readinto(room) or 0
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()
