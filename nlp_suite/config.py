@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nlp_suite.errors import UserError
+from nlp_suite.specials import MAX_CHARACTERS
 
 BatchSize = int | Literal["auto"]
 Schedule = Literal[
@@ -29,6 +30,7 @@ AT_LEAST = {
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
     **dict.fromkeys(("coverage_penalty", "diversity_penalty", "average_checkpoints"), 0),
     **dict.fromkeys(("reward_epochs", "sampled_softmax", "memory_size"), 0),
+    **dict.fromkeys(("neighbours", "forward_layers"), 0),
 }
 """The smallest value of settings that have one, where a task has them."""
 
@@ -59,12 +61,17 @@ class DataConfig:
 
     data: str = "builtin"
     """builtin, tfds:NAME[/CONFIG], nltk:CORPUS, or the path of a file or folder."""
-    max_characters: int = 20_000
+    max_characters: int = MAX_CHARACTERS
     """Longest text of an example; the longest review of IMDB has 13,704 characters."""
     long_rows: Literal["truncate", "refuse"] = "truncate"
     """Whether a longer text is shortened, and counted, or stops the run."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
     """Whether a row that cannot be used stops the run, or is left out."""
+
+    @property
+    def longest_read(self) -> int:
+        """Characters up to which tokenizers read a text: no example is cut by them."""
+        return max(MAX_CHARACTERS, self.max_characters)
 
 
 @dataclass(frozen=True, kw_only=True)

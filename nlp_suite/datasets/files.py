@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from nlp_suite.datasets.paragraphs import (
-    LONGEST,
     Line,
     cut_long_lines,
     has_blank_lines,
@@ -24,6 +23,11 @@ from nlp_suite.datasets.paragraphs import (
 )
 from nlp_suite.datasets.places import Place
 from nlp_suite.datasets.rows import Fault, Feature, Image, Row, quoted, required, unfold
+from nlp_suite.specials import MAX_CHARACTERS
+
+LONGEST_CELL = 2**24
+"""Characters of a cell of a .csv, for a quote that never ends must not fill the memory."""
+QUOTED_CELLS = f"quoted cells that end, of at most {LONGEST_CELL:,} characters"
 
 Record = dict[str, Any]
 Convert = Callable[[Mapping[str, str]], Mapping[str, str] | None]
@@ -211,6 +215,7 @@ class CsvFile(SeparatedTable):
 
     def cells(self) -> Iterator[tuple[int, list[str]] | Fault]:
         """Reads the cells of each line that is not blank."""
+        csv.field_size_limit(LONGEST_CELL)
         reader = csv.reader((f"{line}\n" for _, line in self.lines()), strict=True)
         while True:
             begin = reader.line_num + 1
@@ -219,7 +224,7 @@ class CsvFile(SeparatedTable):
             except StopIteration:
                 return
             except csv.Error as error:
-                yield self.fault(begin, "quoted cells that end", str(error))
+                yield self.fault(begin, QUOTED_CELLS, str(error))
                 continue
             if any(cell.strip() for cell in cells):
                 yield begin, cells
@@ -254,10 +259,10 @@ class JsonlFile(Table):
 class TxtFile(Table):
     """Running text: paragraphs where blank lines separate them, otherwise lines.
 
-    A line of LONGEST characters and more is cut into pieces.
+    A line of MAX_CHARACTERS and more is cut into pieces.
     """
 
-    def lines(self, longest: int = LONGEST) -> Iterator[Line]:
+    def lines(self, longest: int = MAX_CHARACTERS) -> Iterator[Line]:
         """Reads the lines, and those of `longest` characters and more in pieces."""
         return cut_long_lines(super().lines(longest), longest)
 
@@ -312,15 +317,11 @@ class ParallelFiles:
 
     def _texts(self, number: int, group: tuple[Line | None, ...]) -> list[str]:
         """Takes the texts of one line in every file; raises where a file has ended before."""
-        files = zip(self.files.values(), group, strict=True)
-        lines = {file.path: line for file, line in files}
-        for path, line in lines.items():
+        lines = list(zip(self.files.values(), group, strict=True))
+        longer = next(file.path for file, line in lines if line)
+        for file, line in lines:
             if line is None:
-                longer = next(other for other, line in lines.items() if line)
-                fault = Fault(
-                    path, number, f"as many lines as in {longer}", "its end", is_one_row=False
-                )
-                raise BrokenFileError(fault)
+                raise file.broken(number, f"as many lines as in {longer}", "its end")
         return [text for _, text in filter(None, group)]
 
 

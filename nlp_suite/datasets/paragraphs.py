@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from nlp_suite.specials import MAX_CHARACTERS
+
 Line = tuple[int, str]
 """A line's number, counted from 1, and its text."""
 
-LONGEST = 20_000
-"""Characters of a line that is no row but cut; IMDB's longest review has 13,704."""
 PIECE = 2_000
 """Characters at most of the pieces that a longer line is cut into: as many as a long paragraph
 has, so that a text of 100 kB gives rows for three splits."""
@@ -35,7 +35,7 @@ def has_blank_lines(lines: Iterable[Line]) -> bool:
     return False
 
 
-def cut_long_lines(parts: Iterable[Line], longest: int = LONGEST) -> Iterator[Line]:
+def cut_long_lines(parts: Iterable[Line], longest: int = MAX_CHARACTERS) -> Iterator[Line]:
     """Cuts lines that are too long for one row into pieces, at white space where there is any.
 
     The pieces depend on the line alone, and no more of it than two parts is held in memory.
@@ -80,7 +80,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def join_paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
-    """Joins the lines between blank lines by a space, to paragraphs of at most LONGEST characters.
+    """Joins the lines between blank lines by a space, to paragraphs of at most MAX_CHARACTERS.
 
     Args:
         lines: Numbered lines, none of them longer.
@@ -95,7 +95,7 @@ def join_paragraphs(lines: Iterable[Line]) -> Iterator[Line]:
     begin, parts, length = 0, list[str](), 0
     for number, line in lines:
         text = line.strip()
-        if parts and (not text or length + len(text) > LONGEST):
+        if parts and (not text or length + len(text) > MAX_CHARACTERS):
             yield begin, " ".join(parts)
             parts, length = [], 0
         if text:

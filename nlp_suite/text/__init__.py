@@ -11,14 +11,13 @@ from nlp_suite.text.boundaries import with_bos, with_eos
 from nlp_suite.text.bytelevel import CharacterTokenizer, SubwordTokenizer
 from nlp_suite.text.labels import Labels
 from nlp_suite.text.storage import TOKENIZERS, learn_tokenizer, load_tokenizer, save_tokenizer
-from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer
+from nlp_suite.text.tokenizer import Tokenizer
 from nlp_suite.text.translation_memory import TranslationMemory
 from nlp_suite.text.word import WordTokenizer
 
 __all__ = [
     "BOS",
     "EOS",
-    "MAX_CHARACTERS",
     "PAD",
     "SPECIALS",
     "TOKENIZERS",

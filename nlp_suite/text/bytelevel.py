@@ -11,10 +11,9 @@ from tokenizers import Tokenizer as BytePairEncoding
 from tokenizers import models, pre_tokenizers, trainers
 
 from nlp_suite.errors import UserError
-from nlp_suite.specials import SPECIALS
+from nlp_suite.specials import MAX_CHARACTERS, SPECIALS
 from nlp_suite.text.pieces import END, LongestMatch, piece_of, readable
 from nlp_suite.text.tokenizer import (
-    MAX_CHARACTERS,
     SequenceTokenizer,
     batches,
     check_vocabulary_size,

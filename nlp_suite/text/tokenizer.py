@@ -11,9 +11,7 @@ from typing import Any, ClassVar, Self
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.specials import BOS, EOS, PAD, SPECIALS, UNK
-
-MAX_CHARACTERS = 10_000
+from nlp_suite.specials import BOS, EOS, MAX_CHARACTERS, PAD, SPECIALS, UNK
 
 
 class Tokenizer(tf.Module, ABC):

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.text.tokenizer import MAX_CHARACTERS, Tokenizer, valid_text
+from nlp_suite.specials import MAX_CHARACTERS
+from nlp_suite.text.tokenizer import Tokenizer, valid_text
 
 BUCKETS = 2**18
 """Numbers that words and pairs of words are hashed to; few of a text's share one."""

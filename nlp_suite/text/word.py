@@ -9,9 +9,8 @@ from typing import Any, Self
 import tensorflow as tf
 
 from nlp_suite.errors import UserError
-from nlp_suite.specials import SPECIALS, UNK
+from nlp_suite.specials import MAX_CHARACTERS, SPECIALS, UNK
 from nlp_suite.text.tokenizer import (
-    MAX_CHARACTERS,
     SequenceTokenizer,
     batches,
     check_vocabulary_size,

@@ -73,10 +73,15 @@ class Captioning(GeneratingTask[CaptioningConfig]):
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the pieces of the captions."""
+        config = self.config
         captions = (str(example["caption"]) for example in examples)
-        return {
-            "caption": learn_tokenizer(self.config.tokenizer, captions, self.config.vocabulary_size)
-        }
+        tokenizer = learn_tokenizer(
+            config.tokenizer,
+            captions,
+            config.vocabulary_size,
+            max_characters=config.longest_read,
+        )
+        return {"caption": tokenizer}
 
     @property
     def writer(self) -> Tokenizer:

@@ -47,8 +47,12 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
 
     def learn_tokenizers(self, examples: Examples) -> dict[str, Tokenizer]:
         """Learns the pieces of the training text."""
+        config = self.config
         texts = (str(example["text"]) for example in examples)
-        return {"text": learn_tokenizer(self.config.tokenizer, texts, self.config.vocabulary_size)}
+        tokenizer = learn_tokenizer(
+            config.tokenizer, texts, config.vocabulary_size, max_characters=config.longest_read
+        )
+        return {"text": tokenizer}
 
     @property
     def writer(self) -> Tokenizer:
