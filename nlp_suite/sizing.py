@@ -8,11 +8,13 @@ square root, too. Lengths follow from the longest texts but one in a hundred.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nlp_suite.config import Config
+from nlp_suite.specials import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from nlp_suite.task import Task
@@ -21,8 +23,12 @@ SIZED = ("vocabulary_size", "units", "max_length", "max_characters")
 """The settings that are chosen by the data unless they are given."""
 VOCABULARY = (500, 50_000)
 UNITS = (64, 512)
-CHARACTERS = (1_000, 20_000)
+CHARACTERS = (1_000, MAX_CHARACTERS)
 """Limits within which sizes are chosen; a default beyond them is one as well."""
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
+"""Thai, Lao, Burmese, Khmer, Kana and Han: scripts without spaces between words."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Amount:
     Attributes:
         words: Words of all texts.
         characters: Length of the longest text but one in a hundred.
-        written: Words of the longest text but one in a hundred, of those to be written.
+        written: Tokens at most of the longest text but one in a hundred, of those to be written.
     """
 
     words: int
@@ -49,24 +55,55 @@ def choose_sizes(task: Task[Any]) -> dict[str, int]:
     Returns:
         A value for each setting of `SIZED` that the task has and the data decides; none for the
         builtin data, on which the defaults are tuned, and for a run that starts from another one.
+
+    Raises:
+        UserError: When the data cannot be used.
     """
     config = task.config
     is_tuned = config.data == "builtin" or getattr(config, "init_from", "none") != "none"
     if is_tuned or not task.tuned_on:
         return {}
+    task.examples("train")  # refuses data that has nothing to be measured
     return sizes_for(config, measure(task), task.tuned_on, is_stream=task.carries_state)
 
 
 def measure(task: Task[Any]) -> Amount:
     """Counts the words of the training examples, and looks how long their texts are."""
     names = [feature.name for feature in task.dataset.features if feature.kind == "text"]
+    tokenizer = getattr(task.config, "tokenizer", "word")
     words, characters, written = 0, [], []
     for row in task.dataset.texts("train"):
         read = task.raw_inputs(dict(row)).values()
-        words += sum(len(row[name].split()) for name in names)
+        words += sum(count_words(row[name]) for name in names)
         characters.append(max(len(row[name]) for name in names))
-        written.append(max((len(row[n].split()) for n in names if row[n] not in read), default=0))
+        texts = (row[name] for name in names if row[name] not in read)
+        written.append(max((most_tokens(text, tokenizer) for text in texts), default=0))
     return Amount(words, _ninety_nine_percent(characters), _ninety_nine_percent(written))
+
+
+def count_words(text: str) -> int:
+    """Counts words; of scripts that have no space between words, two characters for one.
+
+    Example:
+        >>> count_words("to be or not"), count_words("学而时习之"), count_words("Python 很好用")
+        (4, 2, 2)
+    """
+    unspaced = len(UNSPACED.findall(text))
+    return len(UNSPACED.sub(" ", text).split()) + unspaced // 2
+
+
+def most_tokens(text: str, tokenizer: str) -> int:
+    """Says of how many tokens a text can be expected to have at most: up to two a word.
+
+    Args:
+        text: What is to be written.
+        tokenizer: The kind of its tokens.
+
+    Example:
+        >>> most_tokens("to be", "subword"), most_tokens("to be", "character")
+        (4, 5)
+    """
+    return len(text.encode()) if tokenizer == "character" else 2 * count_words(text)
 
 
 def sizes_for(config: Config, amount: Amount, tuned_on: int, *, is_stream: bool) -> dict[str, int]:
@@ -85,7 +122,7 @@ def sizes_for(config: Config, amount: Amount, tuned_on: int, *, is_stream: bool)
         >>> from nlp_suite.config import RecurrentConfig
         >>> from nlp_suite.decoding_config import GenerationConfig
         >>> class Both(RecurrentConfig, GenerationConfig): ...
-        >>> amount = Amount(words=1_600_000, characters=300, written=22)
+        >>> amount = Amount(words=1_600_000, characters=300, written=44)
         >>> sizes_for(Both(units=128), amount, 100_000, is_stream=False)
         {'units': 256, 'max_length': 100}
     """
@@ -100,8 +137,8 @@ def sizes_for(config: Config, amount: Amount, tuned_on: int, *, is_stream: bool)
     if is_stream:
         return sizes
     if hasattr(config, "max_length"):
-        # Up to two pieces a word, and as much again for a text that is longer than any seen.
-        sizes["max_length"] = -(-(4 * amount.written + 10) // 10) * 10
+        # As much again for a text that is longer than any seen.
+        sizes["max_length"] = -(-(2 * amount.written + 10) // 10) * 10
     else:
         limit = CHARACTERS[1]
         sizes["max_characters"] = _within(CHARACTERS, limit, _rounded(4 * amount.characters))

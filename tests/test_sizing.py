@@ -31,7 +31,7 @@ def test_the_builtin_data_has_the_sizes_that_are_tuned_on_it(name: str) -> None:
 
 
 def test_sixteen_times_as_many_words_give_four_times_the_vocabulary_and_twice_the_units() -> None:
-    found = sizes_for(TranslationConfig(), Amount(1600, 300, 10), 100, is_stream=False)
+    found = sizes_for(TranslationConfig(), Amount(1600, 300, 20), 100, is_stream=False)
     assert found == {"vocabulary_size": 16_000, "units": 512, "max_length": 50}
 
 
