@@ -52,7 +52,7 @@ def save_checkpoint(
     attach: Path | None = None,
     keep: int = 2,
 ) -> Path:
-    """Writes a checkpoint and removes those before the last `keep`.
+    """Writes a checkpoint and removes those before the last `keep`, and any of later steps.
 
     Args:
         folder: Holds all checkpoints of a run.
@@ -74,7 +74,10 @@ def save_checkpoint(
             shutil.copyfile(attach, temporary / attach.name)
         sums = {file.name: _checksum(file) for file in sorted(temporary.iterdir())}
         (temporary / "checksums.json").write_text(json.dumps(sums))
-    for old in _newest_first(folder)[keep:]:
+    standing = _newest_first(folder)
+    # Later ones are damaged, or the run would have gone on from them.
+    later = standing.index(path)
+    for old in standing[:later] + standing[later + keep :]:
         shutil.rmtree(old)
     return path
 

@@ -80,11 +80,20 @@ class Progress:
         sign = 1 if higher_is_better else -1
         return self.best is None or (sign * score, -loss) > (sign * self.best, -self.best_loss)
 
+    def has_stalled(self, config: Config) -> bool:
+        """Tells whether `plateau_patience` epochs, or a multiple of it, brought nothing better.
+
+        Example:
+            >>> [Progress(data="", examples=0, bad_epochs=n).has_stalled(Config()) for n in (0, 2)]
+            [False, True]
+        """
+        return self.bad_epochs > 0 and self.bad_epochs % config.plateau_patience == 0
+
     def position(self, config: Config, updates: int) -> int:
         """Says where in the schedule of the rate the run stands.
 
-        A run that `max_minutes` will end before its epochs do is as far as its time is, so that the
-        rate has fallen as it should when the time is up.
+        A run that `max_minutes` will end before its epochs do is as far as its time is once it is
+        warm, so that the rate has fallen as it should when the time is up.
 
         Args:
             config: Training settings.
@@ -98,7 +107,9 @@ class Progress:
             10
         """
         limit = 60 * config.max_minutes
-        return max(self.updates, int(updates * self.seconds / limit) if limit else 0)
+        if not limit or self.updates < config.warmup_steps:
+            return self.updates
+        return max(self.updates, int(updates * self.seconds / limit))
 
     def reason_to_stop(self, config: Config) -> str:
         """Says why a run has ended, or nothing when it has not.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nlp_suite import devices
@@ -185,7 +186,8 @@ class Loop:
         Raises:
             Diverged: When a weight is no number; such a state is not worth keeping.
         """
-        if not all(math.isfinite(float(array.sum())) for array in state.values()):
+        # float16 would overflow, in the sum of a memory of thousands of images for one.
+        if not all(math.isfinite(array.sum(dtype=np.float64)) for array in state.values()):
             raise Diverged("a weight is not a number")
         self.tick()
         if self.cluster.is_chief:
@@ -226,6 +228,9 @@ class Loop:
         progress = self.progress
         epoch = progress.epoch
         self.learner.begin(epoch)
+        # Decided here by the progress, which is in the checkpoint that `_take` comes too late for.
+        if self.learner.average and progress.has_stalled(self.config):
+            self.learner.average.start()
         if not progress.step:
             self.learner.forget()
         with Interrupts() as interrupts:
@@ -252,10 +257,10 @@ class Loop:
                 self.epoch_weights.keep(self.learner.network, passed)
         minutes = round(self.tick() / 60, 3)
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
-        if self.cluster.is_chief:
-            self.epoch_weights.prune(progress.history)
         self.watch.epoch(progress, self.config.epochs, self.task.watched, samples)
         self.save(state)
+        if self.cluster.is_chief:
+            self.epoch_weights.prune(progress.history)
         self.tracker.epoch(progress)
         self.on_epoch(progress)
 
@@ -264,11 +269,8 @@ class Loop:
         progress, config = self.progress, self.config
         if progress.take_score(score, loss, epoch, higher_is_better=self.task.wants_more()):
             self._keep_weights()
-        elif progress.bad_epochs % config.plateau_patience == 0:
-            if config.schedule == "plateau":
-                progress.rate_factor /= 2
-            if self.learner.average:
-                self.learner.average.start()
+        elif config.schedule == "plateau" and progress.has_stalled(config):
+            progress.rate_factor /= 2
 
     def _keep_weights(self) -> None:
         if self.cluster.is_chief:
