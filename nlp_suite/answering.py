@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from nlp_suite.datasets import Example
+from nlp_suite.errors import UserError
 
 Tensors = dict[str, Any]
 """Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
@@ -67,6 +68,9 @@ def answers(
     Yields:
         For each example its outputs as plain Python values, in the order of the examples.
 
+    Raises:
+        UserError: The graph refuses an example, such as an image that is damaged.
+
     Example:
         >>> def shout(batch):
         ...     return {"text": tf.strings.upper(batch["text"]) + f", {len(batch['text'])} at once"}
@@ -93,12 +97,30 @@ def _side_by_side(
     """Answers batches, some of them at once; one that is alone waits for no thread to start."""
 
     def predictions(batch: Tensors) -> list[Prediction]:
-        return list(readable(answer(batch)))
+        try:
+            return list(readable(answer(batch)))
+        except tf.errors.InvalidArgumentError as error:
+            raise UserError(reason(error)) from error
 
     if len(batched) == 1:
         return predictions(*batched)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(chain.from_iterable(pool.map(predictions, batched)))
+
+
+def reason(error: tf.errors.InvalidArgumentError) -> str:
+    """Finds the line that says why a graph refused an input, among those that say where.
+
+    Example:
+        >>> try:
+        ...     tf.function(lambda: tf.debugging.Assert(tf.constant(False), ["No."]))()
+        ... except tf.errors.InvalidArgumentError as error:
+        ...     reason(error)
+        'No.'
+    """
+    before, _, _ = str(error).partition("\n\t [[")
+    line = before.splitlines()[-1].rpartition("}} ")[2]
+    return line.removeprefix("assertion failed: [").removesuffix("]")
 
 
 def _length(example: Example, features: tuple[str, ...]) -> int:

@@ -9,19 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite.answering import batches
+from nlp_suite.answering import Tensors, batches, reason
 from nlp_suite.datasets import Example
 from nlp_suite.encoded import Array, Column, Encoded, Splits
+from nlp_suite.errors import UserError
 from nlp_suite.files import write_beside
 from nlp_suite.task import Task
 
 ROWS_AT_ONCE = 1024
+
+
+class EncodingError(ValueError):
+    """An example that `encode` refuses.
+
+    Attributes:
+        row: Its number among those encoded, from 0.
+    """
+
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -53,6 +68,7 @@ def encode_examples(task: Task[Any], examples: Iterable[Example], folder: Path) 
         The encoded examples, mapped from the disk.
 
     Raises:
+        EncodingError: When `encode` refuses an example.
         ValueError: When there is no example, or `encode` makes an empty sequence of one.
     """
     if not folder.is_dir():
@@ -72,12 +88,22 @@ def encode_splits(task: Task[Any], folder: Path) -> Splits:
     Args:
         task: The task with its tokenizers.
         folder: Where the encoded examples are kept, under names that tell their content.
+
+    Raises:
+        UserError: When an example cannot be encoded, such as an image that is damaged.
     """
     encoded, prints = {}, {}
     for split in ("train", "validation"):
         examples = task.examples(split)
         prints[split] = fingerprint(examples)
-        encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
+        try:
+            encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
+        except EncodingError as error:
+            row = next(islice(task.dataset.texts(split), error.row, None))
+            raise UserError(
+                f"`data` cannot be used: {error} That is {shorten(str(row), 200)} of the {split} "
+                "split. Put it right, or take it out."
+            ) from error
     return Splits(encoded["train"], encoded["validation"], prints["train"])
 
 
@@ -91,7 +117,10 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
     try:
         for batch in batches(examples, ROWS_AT_ONCE):
             encode = encode or _trace(task, tuple(batch))
-            inputs, targets = encode(batch)
+            try:
+                inputs, targets = encode(batch)
+            except tf.errors.InvalidArgumentError as error:
+                raise _refusal(encode, batch, rows) or error from error
             for name, tensor in {**inputs, "targets": targets}.items():
                 if name not in files:
                     files[name] = (folder / f"{name}.values").open("wb")
@@ -122,6 +151,17 @@ def _trace(task: Task[Any], features: tuple[str, ...]) -> Any:
     """Traces `encode` once, for batches of any size."""
     batch = {name: tf.TensorSpec([None], tf.string) for name in features}
     return tf.function(task.encode, autograph=False).get_concrete_function(batch)
+
+
+def _refusal(encode: Any, batch: Tensors, begin: int) -> EncodingError | None:
+    """Finds the first example that is refused in a batch; its rows are counted from `begin`."""
+    count = len(next(iter(batch.values())))
+    for place in range(count):
+        try:
+            encode({name: values[place : place + 1] for name, values in batch.items()})
+        except tf.errors.InvalidArgumentError as error:
+            return EncodingError(begin + place, reason(error))
+    return None
 
 
 def _open(folder: Path, name: str, description: dict[str, Any]) -> Column:

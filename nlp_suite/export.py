@@ -142,10 +142,7 @@ class ExportedModel:
             batch_size = 1
 
         def outputs(batch: Tensors) -> Tensors:
-            try:
-                named = _alone(answer, batch) if takes_one else answer(**batch)
-            except tf.errors.InvalidArgumentError as error:
-                raise UserError(_reason(error)) from error
+            named = _alone(answer, batch) if takes_one else answer(**batch)
             return {name: named[name] for name in description["outputs"]}
 
         return answers(outputs, examples, tuple(description["inputs"]), batch_size)
@@ -155,13 +152,6 @@ def _alone(answer: Callable[..., Tensors], batch: Tensors) -> Tensors:
     """Calls a signature of one example with a batch of one."""
     outputs = answer(**{name: values[0] for name, values in batch.items()})
     return {name: value[tf.newaxis] for name, value in outputs.items()}
-
-
-def _reason(error: tf.errors.InvalidArgumentError) -> str:
-    """Finds the line that says why the graph refused an input, among those that say where."""
-    before, _, _ = str(error).partition("\n\t [[")
-    line = before.splitlines()[-1].rpartition("}} ")[2]
-    return line.removeprefix("assertion failed: [").removesuffix("]")
 
 
 def _graph_function(name: str, signature: Signature) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
     """
     chosen = devices.configure(task.config)
     learn_tokenizers(task)
-    splits = encode_splits(task, folder / "encoded")
+    encoded = folder / "encoded"
+    shutil.rmtree(encoded, ignore_errors=True)  # left by a call with other settings that was killed
+    splits = encode_splits(task, encoded)
     size = batch_size_of(task, splits, chosen)
     keras.utils.set_random_seed(task.config.seed)
     with chosen.scope():
@@ -91,6 +94,7 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
             shuffle=False,
             verbose=0,
         )
+    shutil.rmtree(encoded)
     trial = RateTrial(growth.rates, growth.losses)
     learning_rates(trial.rates, trial.losses, trial.suggestion, folder / "learning_rates.png")
     return trial

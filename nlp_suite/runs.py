@@ -16,6 +16,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,6 +162,8 @@ def open_run(
 ) -> None:
     """Begins a run in a folder, or goes on with the one that is there.
 
+    A run of other settings that has ended before its first checkpoint is replaced.
+
     Args:
         task: The task as the user asks for it now. It gets the tokenizers of the run; for a new
             run they are learned, unless it has some.
@@ -171,11 +174,10 @@ def open_run(
     Raises:
         UserError: When the folder holds a run of another task or of other settings.
     """
-    path = run_dir / CONFIG
-    if path.exists():
-        _check_same(task, _read_config(run_dir), run_dir)
+    if _holds_this(task, run_dir):
         task.tokenizers = load_tokenizers(run_dir)
     else:
+        shutil.rmtree(run_dir / "encoded", ignore_errors=True)
         learn_tokenizers(task)
         with write_beside(run_dir / "tokenizers") as temporary:
             temporary.mkdir()
@@ -192,7 +194,7 @@ def open_run(
         "devices": devices,
     }
     if is_chief:
-        replace_text(path, json.dumps(content, indent=1) + "\n")
+        replace_text(run_dir / CONFIG, json.dumps(content, indent=1) + "\n")
 
 
 def learn_tokenizers(task: Task[Any]) -> None:
@@ -272,9 +274,9 @@ def task_name(run_dir: Path) -> str:
 
 
 def trained_precision(run_dir: Path) -> str:
-    """Says in which precision a run is being trained; nothing when it has not begun."""
+    """Says in which precision a run is being trained; nothing when it has no checkpoint yet."""
     path = run_dir / CONFIG
-    if not path.exists():
+    if not _has_learned(run_dir):
         return ""
     precision: str = json.loads(path.read_text())["devices"]["precision"]
     return precision
@@ -302,8 +304,23 @@ def _read_config(run_dir: Path) -> dict[str, Any]:
     return content
 
 
-def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None:
-    """Refuses to go on with a run as something that it is not."""
+def _has_learned(run_dir: Path) -> bool:
+    """Tells whether a run has come to its first checkpoint, so that there is something to keep.
+
+    Those of a search have weights alone in the end.
+    """
+    return (run_dir / WEIGHTS).exists() or any((run_dir / "checkpoints").glob("*"))
+
+
+def _holds_this(task: Task[Any], run_dir: Path) -> bool:
+    """Tells whether a folder holds the beginning of this run.
+
+    Raises:
+        UserError: When it holds another run, which would be lost.
+    """
+    if not (run_dir / CONFIG).exists():
+        return False
+    content = _read_config(run_dir)
     before = {"task": content["task"], **content["config"]}
     now = json.loads(json.dumps({"task": task.name, **dataclasses.asdict(task.config)}))
     changes = [
@@ -313,11 +330,12 @@ def _check_same(task: Task[Any], content: dict[str, Any], run_dir: Path) -> None
         and before[name] != now[name]
         and name not in CHANGEABLE | _evaluation_settings(type(task.config))
     ]
-    if changes:
+    if changes and _has_learned(run_dir):
         raise UserError(
             f"`run-dir` holds another run. Received: run_dir={run_dir}, where "
             f"{'; '.join(changes)}. Give the flags it was begun with, or another --run-dir."
         )
+    return not changes
 
 
 def _evaluation_settings(config_class: type[Config]) -> set[str]:
