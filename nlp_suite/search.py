@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,13 +17,15 @@ from nlp_suite.files import replace_text
 from nlp_suite.progress import Progress
 from nlp_suite.task import Task
 from nlp_suite.training import train
-from nlp_suite.watching import write_table
+from nlp_suite.watching import write_csv
 
 if TYPE_CHECKING:
     import optuna
 
 RANDOM_TRIALS = 4
 """Trials drawn at random, and run to their end, before there is something to learn from."""
+SETTINGS = "settings"
+"""Under what name a study keeps the settings that it was begun with."""
 LOGARITHMIC = 10
 """How many times the least the greatest value must be for tries on a logarithmic scale."""
 
@@ -46,7 +49,8 @@ def search(task_class: type[Task[Any]], config: Config, folder: Path, trials: in
         The best settings.
 
     Raises:
-        UserError: When Optuna is not installed, or not one trial came to its end.
+        UserError: When Optuna is not installed, the folder holds a search with other settings, or
+            not one trial came to its end.
     """
     study = _open_study(task_class, config, folder)
     while trial := _next_trial(study, trials):
@@ -93,12 +97,31 @@ def _open_study(task_class: type[Task[Any]], config: Config, folder: Path) -> op
         pruner=optuna.pruners.MedianPruner(RANDOM_TRIALS),
         load_if_exists=True,
     )
+    _check_same(study, config, folder)
     # The same seed would draw the same trials again when the search goes on.
     seed = config.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
     if not study.trials:
         study.enqueue_trial({name: getattr(config, name) for name in searched_fields(type(config))})
     return study
+
+
+def _check_same(study: optuna.Study, config: Config, folder: Path) -> None:
+    """Refuses to go on with a search of other settings, and remembers those of a new one."""
+    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    if not study.trials:
+        study.set_user_attr(SETTINGS, now)
+    before = study.user_attrs.get(SETTINGS, now)
+    changes = [
+        f"{name} was {before.get(name)!r} and is {now[name]!r}"
+        for name in now
+        if before.get(name) != now[name]
+    ]
+    if changes:
+        raise UserError(
+            f"`folder` holds a search with other settings. Received: folder={folder}, where "
+            f"{'; '.join(changes)}. Give the flags it was begun with, or another --folder."
+        )
 
 
 def _next_trial(study: optuna.Study, trials: int) -> optuna.Trial | None:
@@ -144,7 +167,8 @@ def _try(
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, run.best[monitor])
-    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    for heavy in ("checkpoints", "encoded"):
+        shutil.rmtree(run_dir / heavy, ignore_errors=True)
 
 
 class _HopelessError(Exception):
@@ -179,7 +203,7 @@ def _write(study: optuna.Study, config: Config, folder: Path) -> None:
         {"trial": t.number, "state": t.state.name.lower(), "score": t.value, **t.params}
         for t in study.get_trials(deepcopy=False)
     ]
-    write_table(folder / "trials.csv", rows)
+    write_csv(folder / "trials.csv", rows)
     if _completed(study):
         best = dataclasses.asdict(dataclasses.replace(config, **study.best_params))
         replace_text(folder / "best.yaml", yaml.safe_dump(best, sort_keys=False))

@@ -88,7 +88,7 @@ class Watch:
             samples: Predictions of the network as it is, in Markdown.
         """
         row = progress.history[-1]
-        write_table(self.run_dir / "history.csv", progress.history)
+        write_csv(self.run_dir / "history.csv", progress.history)
         self._board({f"epoch/{name}": value for name, value in row.items()}, progress.updates)
         with self._writer.as_default():
             tf.summary.text("predictions", samples, progress.updates)
@@ -124,13 +124,13 @@ class Silence(Watch):
         """Writes nothing."""
 
 
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows as comma-separated values under a header of all their names.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "history.csv")
-        >>> write_table(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
+        >>> write_csv(path, [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "val_loss": 0.25}])
         >>> path.read_text().split()
         ['epoch,loss,val_loss', '1,0.5,', '2,,0.25']
     """

@@ -373,7 +373,7 @@ def no_space_for_curves(*arguments: Any, **options: Any) -> None:
         ("numpy.savez", no_space_left),
         ("nlp_suite.encoding._write", no_space_left),
         ("nlp_suite.training.save_weights", no_space_left),
-        ("nlp_suite.watching.write_table", no_space_left),
+        ("nlp_suite.watching.write_csv", no_space_left),
         ("nlp_suite.watching.Watch._board", no_space_for_curves),
     ],
 )
