@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -24,6 +25,17 @@ INPUT = Argument(
     "Text, or the path of an image; where there is none, one a line of stdin.",
     positional=True,
 )
+UNUSABLE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EDQUOT,
+}
+"""Errors of files and folders that their owner can put right."""
 Item = TypeVar("Item")
 
 
@@ -114,6 +126,15 @@ def orderly_exit() -> Iterator[None]:
         sys.exit(130)
     except BrokenPipeError:  # `... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in UNUSABLE:
+            raise
+        print(
+            f"error: {error.filename or 'a file'} cannot be used: {error.strerror}. Look at the "
+            "path, its permissions, and the room on the disk.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def import_tensorflow() -> None:

@@ -24,6 +24,7 @@ from nlp_suite import standalone
 from nlp_suite.arguments import Argument, closest, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from nlp_suite.errors import UserError
+from nlp_suite.files import is_newer
 
 if TYPE_CHECKING:
     from nlp_suite.task import Task
@@ -218,11 +219,6 @@ def table(results: Iterable[Result]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
-
-
-def is_newer(path: Path, other: Path) -> bool:
-    """Whether a file or folder is there and was written after another."""
-    return path.exists() and path.stat().st_mtime >= other.stat().st_mtime
 
 
 def read_json(path: Path) -> dict[str, Any]:

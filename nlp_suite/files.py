@@ -59,7 +59,8 @@ def sweep(folder: Path) -> None:
         []
     """
     for workspace in folder.glob(".*.????????"):
-        shutil.rmtree(workspace)
+        if workspace.is_dir():  # and no swap file of an editor
+            shutil.rmtree(workspace)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -71,6 +72,11 @@ def replace_text(path: Path, text: str) -> None:
     """
     with write_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def is_newer(path: Path, other: Path) -> bool:
+    """Whether a file or folder is there and was written after another."""
+    return path.exists() and path.stat().st_mtime >= other.stat().st_mtime
 
 
 def _sync(path: Path) -> None:

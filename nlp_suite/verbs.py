@@ -22,6 +22,7 @@ from nlp_suite.console import (
     raw_examples,
 )
 from nlp_suite.errors import UserError
+from nlp_suite.files import is_newer
 from nlp_suite.formats import ExportConfig
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
         report["ensemble"] = ensemble
     if rival:
         report["compare"] = {"run": str(other), **evaluation.compare(*rival)}
+    print(json.dumps(report), flush=True)  # first, for the folder may not be one's own
     evaluation.save(run_dir, report)
-    print(json.dumps(report))
     evaluation.plot(run_dir / "plots")
 
     from nlp_suite.tracking import Tracker
@@ -230,9 +231,13 @@ def as_trained(flags: list[Argument]) -> list[Argument]:
 
 
 def _measured(run_dir: Path, ensemble: list[str]) -> dict[str, Any]:
-    """Reads what `evaluate` last measured; nothing if that was of other models together."""
+    """Reads what `evaluate` last measured; nothing if that was of other models or other weights."""
+    from nlp_suite.runs import WEIGHTS
+
     path = run_dir / "metrics.json"
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not all(is_newer(path, run / WEIGHTS) for run in (run_dir, *map(Path, ensemble))):
+        return {}
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return report if report.get("ensemble", []) == ensemble else {}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from nlp_suite.demo import is_newer, read_json
+from nlp_suite.demo import read_json
 from nlp_suite.errors import UserError
+from nlp_suite.files import is_newer
 
 Command = tuple[str, ...]
 """A module, and its arguments."""
