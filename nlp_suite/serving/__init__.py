@@ -33,10 +33,11 @@ def serve(folder: Path, host: str, port: int) -> None:
     models = load_models(folder)
     try:
         listener = socket.create_server((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
             f"`host` and `port` must be free to listen on. Received: {host}:{port}, "
-            f"which gives {error.strerror}. Pass another --port."
+            f"which gives: {reason}. Pass another --port."
         ) from error
     print(f"Serving {', '.join(models)} at http://{host}:{port}/ until Ctrl-C.", flush=True)
     # Uvicorn answers 503 to more connections than this, before their bodies take memory.

@@ -55,8 +55,10 @@ class BodyLimit:
         """Answers one request."""
         app = self._app
         if scope["type"] == "http" and scope["method"] == "POST":
-            length = Request(scope).headers.get("content-length", "")
-            if not length.isdecimal():
+            headers = Request(scope).headers
+            length = headers.get("content-length", "")
+            # Of a request with both headers, chunks are what is read.
+            if "transfer-encoding" in headers or not length.isdecimal():
                 app = _error(411, "The header Content-Length is missing.")
             elif int(length) > MAX_BODY:
                 app = _error(413, f"A request must have at most {MAX_BODY} bytes. It has {length}.")

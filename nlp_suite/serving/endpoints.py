@@ -20,7 +20,7 @@ from nlp_suite.serving.batching import Answer, Batcher, Call
 from nlp_suite.serving.metrics import Metrics
 from nlp_suite.serving.models import parse_instance
 
-Option = Annotated[float, Field(ge=-(2**31), lt=2**31)]
+Option = Annotated[float, Field(ge=-(2**31), lt=2**31, allow_inf_nan=False)]
 """A number that fits the graph's int32 and float32."""
 
 

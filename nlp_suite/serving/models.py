@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
-from nlp_suite.export import ExportedModel
+from nlp_suite.export import ExportedModel, versions
 
 
 def load_models(folder: Path) -> dict[str, ExportedModel]:
@@ -25,7 +24,8 @@ def load_models(folder: Path) -> dict[str, ExportedModel]:
     Raises:
         UserError: There is no export.
     """
-    models = {path.parent.name: ExportedModel(path) for path in sorted(folder.glob("*/exported"))}
+    exports = filter(versions, sorted(folder.glob("*/exported")))
+    models = {path.parent.name: ExportedModel(path) for path in exports}
     if not models:
         raise UserError(
             "`folder` must hold exports as <task>/exported/<version>/. "
@@ -70,7 +70,7 @@ def _value(name: str, value: Any) -> bytes:
         return value.encode("utf-8", "replace")
     try:
         return base64.b64decode(value["b64"], validate=True)
-    except (TypeError, KeyError, binascii.Error) as error:
+    except (TypeError, KeyError, ValueError) as error:
         raise UserError(
             f'`{name}` must be a text, or bytes as {{"b64": "..."}}. Received: {str(value)[:80]}.'
         ) from error
