@@ -51,7 +51,7 @@ bench: setup ## Measure speed beside stock Keras and PyTorch, and write benchmar
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: ARGS += --quick
+bench-quick: override ARGS += --quick
 bench-quick: bench ## The main part of it in five minutes; nothing is written
 
 .PHONY: quality

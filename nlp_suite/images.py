@@ -38,7 +38,7 @@ def decode_images(contents: tf.Tensor, size: int) -> tf.Tensor:
 
     The whole image is kept: it is scaled, smoothly and with its aspect ratio, to fit the square,
     and centred on white. Grey, CMYK, 16 bit and palettes become RGB of 8 bit; transparent parts
-    become white; of a GIF the first frame is taken.
+    of a PNG become white; of a GIF the first frame is taken.
 
     Args:
         contents: Encoded images, string [batch].

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from nlp_suite.decoding.constraints import NEVER
 from nlp_suite.decoding.hypotheses import Hypotheses, Nested, StepFunction, repeat_rows
 from nlp_suite.decoding.scoring import follow
 from nlp_suite.specials import EOS, PAD
@@ -50,8 +51,8 @@ def consensus(
         n_best: int32 [], texts to return.
 
     Returns:
-        `n_best` hypotheses for each row of the batch, ranked by the F1 to be expected of them. What
-        is known of them is what the model thinks of them, wherever they come from.
+        `n_best` different hypotheses for each row of the batch, ranked by the F1 to be expected of
+        them. What is known of them is what the model thinks of them, wherever they come from.
     """
     tokens, shares = found.tokens, tf.nn.softmax(found.score)
     if others is not None:
@@ -59,8 +60,10 @@ def consensus(
         shares = tf.concat([own * shares, others.shares], axis=1)
         tokens = _joined(tokens, others.tokens)
     n_best = tf.minimum(n_best, tf.shape(tokens)[1])
-    expected, winners = tf.math.top_k(expected_f1(tokens, shares), n_best)
-    tokens = tf.gather(tokens, winners, batch_dims=1)
+    gain = tf.where(_is_new(tokens), expected_f1(tokens, shares), NEVER)
+    expected, winners = tf.math.top_k(gain, n_best)
+    exist = expected > NEVER
+    tokens = tf.where(exist[..., tf.newaxis], tf.gather(tokens, winners, batch_dims=1), PAD)
     rows = tf.reshape(tokens, [-1, tf.shape(tokens)[2]])
     state, context = repeat_rows((state, context), n_best)
     gains, attention = follow(step, state, context, rows)
@@ -70,7 +73,8 @@ def consensus(
         gains = tf.where(given[:, tf.newaxis], 0.0, gains)
     if attention is not None:
         attention = tf.reshape(attention, tf.concat([tf.shape(tokens), [-1]], axis=0))
-    return Hypotheses(tokens, tf.reduce_sum(gains, axis=2), expected, attention)
+    log_probability = tf.where(exist, tf.reduce_sum(gains, axis=2), NEVER)
+    return Hypotheses(tokens, log_probability, expected, attention)
 
 
 def expected_f1(tokens: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
@@ -103,6 +107,14 @@ def expected_f1(tokens: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     total = lengths[:, :, tf.newaxis] + lengths[:, tf.newaxis]
     f1 = tf.where(total == 0, 1.0, tf.math.divide_no_nan(2 * common, total))
     return tf.linalg.matvec(f1, shares)
+
+
+def _is_new(tokens: tf.Tensor) -> tf.Tensor:
+    """Tells texts that no text before them repeats, and that are any at all, bool [batch, n]."""
+    same = tf.reduce_all(tokens[:, :, tf.newaxis] == tokens[:, tf.newaxis], axis=3)
+    firsts = tf.argmax(tf.cast(same, tf.int32), axis=2, output_type=tf.int32)
+    exists = tf.reduce_any(tokens != PAD, axis=2)
+    return exists & (firsts == tf.range(tf.shape(tokens)[1]))
 
 
 def _joined(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:

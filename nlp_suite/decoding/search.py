@@ -221,7 +221,8 @@ class _Search(Writing):
             )
             chosen.append((parents + group * parts[2], tokens, exist))
             if group + 1 < self.groups:
-                said += tf.reduce_sum(tf.one_hot(tokens, tf.shape(logits)[-1]), 1, keepdims=True)
+                told = tf.where(exist, tokens, -1)  # of -1, one_hot makes zeros
+                said += tf.reduce_sum(tf.one_hot(told, tf.shape(logits)[-1]), 1, keepdims=True)
         parents, tokens, exist = (tf.concat(x, axis=1) for x in zip(*chosen, strict=True))
         parents += tf.range(self.batch)[:, tf.newaxis] * self.width
         return tf.reshape(parents, [-1]), tf.reshape(tokens, [-1]), tf.reshape(exist, [-1])

@@ -52,12 +52,15 @@ class BidirectionalRNN(MaskedLayer):
         training: bool | None = None,
     ) -> tuple[Any, ...]:
         """Returns the merged outputs and the final states, forward before backward."""
-        half = len(initial_state) // 2
+        half = len(initial_state or ()) // 2
+        ahead_start, back_start = (
+            (initial_state[:half], initial_state[half:]) if initial_state else (None, None)
+        )
         ahead, *ahead_state = self.forward(
-            sequences, mask=mask, initial_state=initial_state[:half], training=training
+            sequences, mask=mask, initial_state=ahead_start, training=training
         )
         back, *back_state = self.backward(
-            sequences, mask=mask, initial_state=initial_state[half:], training=training
+            sequences, mask=mask, initial_state=back_start, training=training
         )
         outputs = _merge(self.merge, ahead, ops.flip(back, axis=1))
         return outputs, *ahead_state, *back_state

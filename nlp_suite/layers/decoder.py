@@ -12,6 +12,7 @@ from nlp_suite.layers.attention import Attention
 from nlp_suite.layers.base import MaskedLayer, build_once
 from nlp_suite.layers.loop import scan
 from nlp_suite.layers.stacks import RNNStack, State
+from nlp_suite.specials import PAD
 
 PARTS = ("embedding", "stack", "logits", "attention")
 
@@ -143,10 +144,14 @@ class Decoder(MaskedLayer):
             the attention's weights.
         """
         embedded = self.embedding(tokens, training=training)
+        # What is read at padding has no effect on what counts, so the stack needs no mask.
+        real = ops.not_equal(tokens, PAD)
         if self.input_feeding or self.coverage:
-            outputs, state, weights = self._loop(embedded, state, memory, mask, training)
+            outputs, state, weights = self._loop(embedded, real, state, memory, mask, training)
         else:
-            outputs, state = self.stack(embedded, initial_state=state, training=training)
+            outputs, state = self.stack(
+                embedded, initial_state=state, training=training, counted=real
+            )
             outputs, weights = self._attend(outputs, memory, mask)
         return outputs, state, weights
 
@@ -171,9 +176,12 @@ class Decoder(MaskedLayer):
         return self.logits(outputs), state, weights
 
     def _loop(
-        self, embedded: Any, state: State, memory: Any, mask: Any, training: bool | None
+        self, embedded: Any, real: Any, state: State, memory: Any, mask: Any, training: bool | None
     ) -> tuple[Any, State, Any]:
-        """Advances over all of float [batch, time, units], one step after the other."""
+        """Advances over all of float [batch, time, units], one step after the other.
+
+        Dropout is the same at every step, so TAR may as well look at what it leaves.
+        """
         keys = self.keys(memory)
         noise = self.stack.noise(ops.shape(embedded)[0]) if training else None
 
@@ -186,7 +194,7 @@ class Decoder(MaskedLayer):
             emitted, state = scan(step, embedded, state)
         units = self.stack.units
         read = emitted[..., units : 2 * units]
-        self.stack.regularization(read, read, training=training)
+        self.stack.regularization(read, read, mask=real, training=training)
         return emitted[..., :units], state, ops.cast(emitted[..., 2 * units :], "float32")
 
     def _advance(

@@ -126,7 +126,7 @@ def _maker(name: str) -> Callable[..., keras.Model]:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or ["EfficientNetV2B0"]
         raise UserError(
-            "`image_encoder` must be small or the name of a model in keras.applications. "
+            "`image_encoder` must be lite0, small, or the name of a model in keras.applications. "
             f"Received: image_encoder={name}. Did you mean {' or '.join(near)}?"
         )
     maker: Callable[..., keras.Model] = getattr(keras.applications, name)

@@ -84,10 +84,6 @@ class ScheduledSampling(keras.layers.Layer):
             chosen = ops.logical_and(chosen, _says_something(each))
         return ops.where(chosen, predicted, tokens)
 
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make this layer again."""
-        return {**super().get_config(), "most": self.most}
-
 
 def _says_something(tokens: Any) -> Any:
     """Tells tokens of a text from the marks around it, bool [batch, time]."""

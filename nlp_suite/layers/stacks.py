@@ -82,9 +82,10 @@ class RNNStack(MaskedLayer):
         super().__init__(**kwargs)
         if depth < 1 or not 0 <= forward_layers < depth:
             raise UserError(
-                "`depth` must be at least 1 and above `forward_layers`. Received: "
-                f"depth={depth}, forward_layers={forward_layers}. "
-                f"Pass --depth {max(forward_layers, 0) + 1}."
+                "`depth` must be at least 1 and above `forward_layers`, which must be at least 0. "
+                f"Received: depth={depth}, forward_layers={forward_layers}. "
+                f"Pass --depth {max(depth, forward_layers + 1, 1)} "
+                f"--forward-layers {max(forward_layers, 0)}."
             )
         check_share("dropout", dropout)
         self.units = units
@@ -136,6 +137,7 @@ class RNNStack(MaskedLayer):
         mask: Any = None,
         initial_state: State | None = None,
         training: bool | None = None,
+        counted: Any = None,
     ) -> tuple[Any, State]:
         """Reads sequences.
 
@@ -144,6 +146,8 @@ class RNNStack(MaskedLayer):
             mask: True at real steps, bool [batch, time]; None when there is no padding.
             initial_state: The state to start from; None for zeros.
             training: Whether to drop and regularise.
+            counted: The steps that AR and TAR look at, bool [batch, time], where padding is read
+                like anything else; those of the mask by default.
 
         Returns:
             Outputs, float [batch, time, features], and the final state.
@@ -160,7 +164,8 @@ class RNNStack(MaskedLayer):
             outputs = self._connect(level, outputs, read)
             state += end
         dropped = self.dropouts[-1](outputs, training=training)
-        outputs = self.regularization(outputs, dropped, mask=mask, training=training)
+        counted = mask if counted is None else counted
+        outputs = self.regularization(outputs, dropped, mask=counted, training=training)
         if mask is None:
             return outputs, tuple(state)
         return _blank_padding(outputs, mask), _keep_empty_rows(state, initial_state, mask)

@@ -9,6 +9,7 @@ numbers; word2vec and fastText put a line with the two sizes before them.
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,9 @@ def _lines(path: Path) -> Iterator[str]:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             for line in file:
                 yield line.decode("utf-8", errors="replace")
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"`embeddings` must be a file of word vectors. Received: embeddings={path} "
-            f"({error.strerror or error}). Give the path of a text file, plain or .gz."
+            f"({reason}). Give the path of a text file, plain or .gz."
         ) from None

@@ -85,12 +85,12 @@ class Sentiment(Task[SentimentConfig]):
 
         The words of pretrained vectors are known too: a text may use one that no training text has.
         """
-        texts = (str(example["text"]) for example in examples)
-        words = WordTokenizer.learn(texts, self.config.vocabulary_size)
+        texts, longest = (str(example["text"]) for example in examples), self.config.longest_read
+        words = WordTokenizer.learn(texts, self.config.vocabulary_size, max_characters=longest)
         if self._vectors:
             known = set(words.vocabulary)
             more = (word for word in read_vectors(self._vectors) if word not in known)
-            words = WordTokenizer((*words.vocabulary, *more))
+            words = WordTokenizer((*words.vocabulary, *more), longest)
         return {
             "text": words,
             "label": Labels.learn(str(example["label"]) for example in examples),
@@ -129,7 +129,7 @@ class Sentiment(Task[SentimentConfig]):
             build_embedding(config, min(words, config.vocabulary_size) if self._vectors else words),
             pretrained if self._vectors else None,
             build_encoder_stack(config),
-            Pooling(config.pooling, bidirectional=config.bidirectional),
+            Pooling(config.pooling, bidirectional=_has_halves(config)),
             classes=self.tokenizers["label"].vocabulary_size,
             dropout=config.dropout,
         )
@@ -260,6 +260,11 @@ class Sentiment(Task[SentimentConfig]):
                 f"Received: label={unknown[0]}. Rename the labels of the data, or train on it."
             )
         return [class_of[label] for label in labels]
+
+
+def _has_halves(config: SentimentConfig) -> bool:
+    """Whether the features of the top layer are those of a forward and of a backward reader."""
+    return config.bidirectional and config.merge == "concat" and not config.forward_layers
 
 
 def _probabilities(outcomes: Iterable[Prediction]) -> Any:

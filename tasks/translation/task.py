@@ -70,7 +70,12 @@ class Translation(GeneratingTask[TranslationConfig]):
         pairs = [(str(row[config.source]), str(row[config.target])) for row in examples]
         texts = chain.from_iterable(pairs)
         tokenizers: dict[str, Tokenizer] = {
-            "text": learn_tokenizer(config.tokenizer, texts, config.vocabulary_size)
+            "text": learn_tokenizer(
+                config.tokenizer,
+                texts,
+                config.vocabulary_size,
+                max_characters=config.longest_read,
+            )
         }
         if config.fuzzy_match and config.memory_size:
             tokenizers["memory"] = TranslationMemory.learn(pairs, config.memory_size)
@@ -95,7 +100,7 @@ class Translation(GeneratingTask[TranslationConfig]):
             others: Whether a text's own translation does not count, as in training.
 
         Returns:
-            Ragged int32 [batch, (time)], with EOS after each text.
+            Ragged int32 [batch, (time)], with EOS after each source.
         """
         source = with_eos(self.writer.encode(texts))
         if self._memory is None:
@@ -110,7 +115,10 @@ class Translation(GeneratingTask[TranslationConfig]):
 
     @property
     def _memory(self) -> TranslationMemory | None:
-        return cast(TranslationMemory | None, self.tokenizers.get("memory"))
+        """The memory, unless the settings, which may be those of an evaluation, want none."""
+        is_wanted = self.config.fuzzy_match and self.config.memory_size
+        memory = self.tokenizers.get("memory") if is_wanted else None
+        return cast(TranslationMemory | None, memory)
 
     def build_model(self) -> keras.Model:
         """Builds the encoder-decoder."""
