@@ -25,6 +25,7 @@ AT_ONCE = 2
 products of a recurrence keep one busy."""
 PIECES = re.compile(r"\w{1,10}|[^\w\s]")
 """Words, or parts of long ones, and punctuation marks."""
+ASSERTION = "assertion failed: ["
 
 
 def batches(
@@ -100,7 +101,9 @@ def _side_by_side(
         try:
             return list(readable(answer(batch)))
         except tf.errors.InvalidArgumentError as error:
-            raise UserError(reason(error)) from error
+            if (refused := refusal(error)) is None:
+                raise
+            raise refused from error
 
     if len(batched) == 1:
         return predictions(*batched)
@@ -108,19 +111,32 @@ def _side_by_side(
         return list(chain.from_iterable(pool.map(predictions, batched)))
 
 
-def reason(error: tf.errors.InvalidArgumentError) -> str:
-    """Finds the line that says why a graph refused an input, among those that say where.
+def refusal(error: tf.errors.InvalidArgumentError) -> UserError | None:
+    """Tells what a graph refused, if it was an input, in the line that says why.
+
+    Args:
+        error: What the graph raised.
+
+    Returns:
+        What to tell the user; None for a fault of the program, such as an index out of range.
 
     Example:
+        >>> @tf.function
+        ... def refuse(input):
+        ...     tf.debugging.Assert(input != "bad", ["No."])
         >>> try:
-        ...     tf.function(lambda: tf.debugging.Assert(tf.constant(False), ["No."]))()
+        ...     refuse(tf.constant("bad"))
         ... except tf.errors.InvalidArgumentError as error:
-        ...     reason(error)
-        'No.'
+        ...     print(refusal(error))
+        No.
     """
-    before, _, _ = str(error).partition("\n\t [[")
+    before, _, where = str(error).partition("\n\t [[")
     line = before.splitlines()[-1].rpartition("}} ")[2]
-    return line.removeprefix("assertion failed: [").removesuffix("]")
+    if line.startswith(ASSERTION):
+        return UserError(line.removeprefix(ASSERTION).removesuffix("]"))
+    if "DecodeImage" in where:
+        return UserError(f"`image` must be whole, so that it can be decoded. Received: {line}.")
+    return None
 
 
 def _length(example: Example, features: tuple[str, ...]) -> int:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite.answering import Tensors, batches, reason
+from nlp_suite.answering import Tensors, batches, refusal
 from nlp_suite.datasets import Example
 from nlp_suite.encoded import Array, Column, Encoded, Splits
 from nlp_suite.errors import UserError
@@ -120,7 +120,7 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
             try:
                 inputs, targets = encode(batch)
             except tf.errors.InvalidArgumentError as error:
-                raise _refusal(encode, batch, rows) or error from error
+                raise _first_refused(encode, batch, rows) or error from error
             for name, tensor in {**inputs, "targets": targets}.items():
                 if name not in files:
                     files[name] = (folder / f"{name}.values").open("wb")
@@ -153,14 +153,14 @@ def _trace(task: Task[Any], features: tuple[str, ...]) -> Any:
     return tf.function(task.encode, autograph=False).get_concrete_function(batch)
 
 
-def _refusal(encode: Any, batch: Tensors, begin: int) -> EncodingError | None:
-    """Finds the first example that is refused in a batch; its rows are counted from `begin`."""
-    count = len(next(iter(batch.values())))
-    for place in range(count):
+def _first_refused(encode: Any, batch: Tensors, begin: int) -> EncodingError | None:
+    """Finds the first example that is refused in a batch, whose rows are counted from `begin`."""
+    for place in range(len(next(iter(batch.values())))):
         try:
             encode({name: values[place : place + 1] for name, values in batch.items()})
         except tf.errors.InvalidArgumentError as error:
-            return EncodingError(begin + place, reason(error))
+            if refused := refusal(error):
+                return EncodingError(begin + place, str(refused))
     return None
 
 
