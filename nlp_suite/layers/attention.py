@@ -9,6 +9,7 @@ from keras import ops
 
 from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer
+from nlp_suite.layers.checks import check_choice
 from nlp_suite.layers.masking import masked_softmax
 
 KINDS = ("dot", "scaled_dot", "general", "additive")
@@ -62,11 +63,7 @@ class Attention(MaskedLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise UserError(
-                f"`attention` must be one of {', '.join(KINDS)}. Received: attention={kind}. "
-                "Try --attention general."
-            )
+        check_choice("attention", kind, KINDS, "general")
         self.kind = kind
         self.units = units
         self.gate = self._dense(1, "gate", activation="sigmoid") if gate else None

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer
+from nlp_suite.layers.checks import check_choice
 from nlp_suite.layers.rnn import rnn
 
 MERGES = ("concat", "sum", "average", "multiply")
@@ -30,11 +30,7 @@ class BidirectionalRNN(MaskedLayer):
 
     def __init__(self, cell: str, units: int, *, merge: str = "concat", **kwargs: Any) -> None:
         super().__init__(dtype=kwargs.get("dtype"))
-        if merge not in MERGES:
-            raise UserError(
-                f"`merge` must be one of {', '.join(MERGES)}. Received: merge={merge}. "
-                "Try --merge concat."
-            )
+        check_choice("merge", merge, MERGES, "concat")
         self.merge = merge
         self.forward = rnn(cell, units, parts=1, **kwargs)
         self.backward = rnn(cell, units, go_backwards=True, parts=1, **kwargs)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from nlp_suite.errors import UserError
+from nlp_suite.layers.checks import check_choice
 
 KINDS = ("zero", "copy", "dense")
 StateSizes = list[list[list[int]]]
@@ -40,11 +41,7 @@ class Bridge(keras.layers.Layer):
 
     def __init__(self, kind: str, source: StateSizes, target: StateSizes, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise UserError(
-                f"`bridge` must be one of {', '.join(KINDS)}. Received: bridge={kind}. "
-                "Try --bridge dense."
-            )
+        check_choice("bridge", kind, KINDS, "dense")
         self.kind = kind
         self.source = source
         self.target = target

@@ -10,8 +10,8 @@ from keras import ops
 
 from nlp_suite.errors import UserError
 from nlp_suite.layers.base import build_once
+from nlp_suite.layers.checks import check_share
 from nlp_suite.layers.lazy_logits import LazyLogits, draw_candidates
-from nlp_suite.layers.regularizers import check_share
 from nlp_suite.layers.vectors import FittedVectors, fit_vectors
 
 

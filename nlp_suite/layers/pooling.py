@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer
+from nlp_suite.layers.checks import check_choice
 from nlp_suite.layers.masking import masked_max, masked_mean, masked_softmax
 
 KINDS = ("last", "max", "mean", "concat", "attention")
@@ -39,11 +39,7 @@ class Pooling(MaskedLayer):
 
     def __init__(self, kind: str, *, bidirectional: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if kind not in KINDS:
-            raise UserError(
-                f"`pooling` must be one of {', '.join(KINDS)}. Received: pooling={kind}. "
-                "Try --pooling concat."
-            )
+        check_choice("pooling", kind, KINDS, "concat")
         self.kind = kind
         self.bidirectional = bidirectional
 

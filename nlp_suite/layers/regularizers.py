@@ -7,25 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer
-
-
-def check_share(name: str, share: float) -> None:
-    """Refuses a share to drop that is not at least 0 and below 1.
-
-    Example:
-        >>> check_share("dropout", 1.0)
-        Traceback (most recent call last):
-        ...
-        nlp_suite.errors.UserError: `dropout` must be from 0 up to, not including, 1. Received: \
-dropout=1.0. Pass --dropout 0.5.
-    """
-    if not 0 <= share < 1:
-        raise UserError(
-            f"`{name}` must be from 0 up to, not including, 1. Received: {name}={share}. "
-            f"Pass --{name.replace('_', '-')} 0.5."
-        )
+from nlp_suite.layers.checks import check_share
 
 
 @keras.saving.register_keras_serializable(package="nlp_suite")

@@ -9,10 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer, build_once
 from nlp_suite.layers.cells import LAYER_NORM_CELLS
-from nlp_suite.layers.regularizers import check_share
+from nlp_suite.layers.checks import check_choice, check_share
 
 PARTS = 2
 """Parts of a batch that a layer reads side by side in training, for two cores are all that can be
@@ -132,10 +131,7 @@ def rnn(
         >>> [tuple(tensor.shape) for tensor in (outputs, hidden, carry)]
         [(2, 5, 8), (2, 8), (2, 8)]
     """
-    if cell not in CELLS:
-        raise UserError(
-            f"`cell` must be one of {', '.join(CELLS)}. Received: cell={cell}. Try --cell lstm."
-        )
+    check_choice("cell", cell, CELLS, "lstm")
     options = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
     start = {"unit_forget_bias": unit_forget_bias} if cell == "lstm" else {}
     if layer_norm:

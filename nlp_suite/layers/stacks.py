@@ -12,11 +12,8 @@ from keras import ops
 from nlp_suite.errors import UserError
 from nlp_suite.layers.base import MaskedLayer
 from nlp_suite.layers.bidirectional import BidirectionalRNN
-from nlp_suite.layers.regularizers import (
-    ActivationRegularization,
-    VariationalDropout,
-    check_share,
-)
+from nlp_suite.layers.checks import check_share
+from nlp_suite.layers.regularizers import ActivationRegularization, VariationalDropout
 from nlp_suite.layers.rnn import WeightDrop, rnn
 
 State = tuple[Any, ...]
