@@ -27,7 +27,6 @@ from nlp_suite.specials import MAX_CHARACTERS
 
 LONGEST_CELL = 2**24
 """Characters of a cell of a .csv, for a quote that never ends must not fill the memory."""
-QUOTED_CELLS = f"quoted cells that end, of at most {LONGEST_CELL:,} characters"
 
 Record = dict[str, Any]
 Convert = Callable[[Mapping[str, str]], Mapping[str, str] | None]
@@ -224,7 +223,9 @@ class CsvFile(SeparatedTable):
             except StopIteration:
                 return
             except csv.Error as error:
-                yield self.fault(begin, QUOTED_CELLS, str(error))
+                limit = f"cells of at most {LONGEST_CELL:,} characters"
+                is_limit = "field limit" in str(error)
+                yield self.fault(begin, limit if is_limit else "quoted cells that end", str(error))
                 continue
             if any(cell.strip() for cell in cells):
                 yield begin, cells
