@@ -64,8 +64,9 @@ class Epoch(keras.callbacks.Callback):
         progress.updates += 1
         self._check(float(self.logs["loss"]))
         self.interrupts.share(loop.cluster)
-        limit = 60 * loop.config.max_minutes
-        if limit and loop.tick() >= limit:
+        if loop.config.max_minutes:
+            loop.tick()
+        if progress.share_of_time(loop.config) >= 1:
             self.model.stop_training = True
         elif progress.step < self.count and self._is_time_to_save():
             loop.save(loop.learner.state())

@@ -106,10 +106,18 @@ class Progress:
             >>> progress.position(Config(), 100)
             10
         """
-        limit = 60 * config.max_minutes
-        if not limit or self.updates < config.warmup_steps:
+        if self.updates < config.warmup_steps:
             return self.updates
-        return max(self.updates, int(updates * self.seconds / limit))
+        return max(self.updates, int(updates * self.share_of_time(config)))
+
+    def share_of_time(self, config: Config) -> float:
+        """Says how much of `max_minutes` is used up; 0 where there is no limit.
+
+        Example:
+            >>> Progress(data="", examples=0, seconds=30).share_of_time(Config(max_minutes=2))
+            0.25
+        """
+        return self.seconds / (60 * config.max_minutes) if config.max_minutes else 0.0
 
     def reason_to_stop(self, config: Config) -> str:
         """Says why a run has ended, or nothing when it has not.
@@ -127,7 +135,6 @@ class Progress:
             return f"all {config.epochs} epochs are done"
         if config.patience and self.bad_epochs >= config.patience:
             return f"validation has not improved for {self.bad_epochs} epochs"
-        is_late = 0 < 60 * config.max_minutes <= self.seconds
-        if is_late and self.history:
+        if self.share_of_time(config) >= 1 and self.history:
             return f"the {config.max_minutes:g} minutes are used up"
         return ""

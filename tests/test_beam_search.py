@@ -175,6 +175,30 @@ def test_groups_of_a_diverse_beam_begin_differently() -> None:
     )
 
 
+def test_a_hypothesis_that_was_given_up_says_nothing_to_later_groups() -> None:
+    """Three groups of one: "4 7" is given up for "5 3", and "6 7" goes on with 8.
+
+    The probabilities: 0.4 * 0.4 = 0.16 of "4 7" is below 0.35 * 0.6 = 0.21 of "5 3", which has
+    ended; "6 7" has 0.25. With what "4 7" would say next, 8, made worse, it would go on with 9.
+    """
+    after = np.zeros([10, 10], "float32")
+    after[BOS, [4, 5, 6]] = 0.4, 0.35, 0.25
+    after[4, [7, 8, 9]] = 0.4, 0.3, 0.3
+    after[5, [EOS, 7]] = 0.6, 0.4
+    after[6, 7] = 1.0
+    after[7, [8, 9]] = 0.95, 0.05
+    after[[PAD, 1, EOS, 8, 9], EOS] = 1.0
+
+    def step(tokens: tf.Tensor, state: Any, context: Any) -> tuple[tf.Tensor, Any, None]:
+        return tf.math.log(tf.gather(after, tokens)), state, None
+
+    found = beam_search(
+        step, NO_STATE, (), beam_width=3, max_length=9, groups=3, diversity_penalty=4.0
+    )
+    assert texts(found) == [[[6, 7, 8, EOS]]]
+    np.testing.assert_allclose(found.log_probability, [[np.log(0.25 * 0.95)]], rtol=1e-5)
+
+
 @pytest.mark.parametrize(("size", "k"), [(7, 7), (64, 3), (1000, 5), (130, 130), (129, 100)])
 def test_the_top_k_by_blocks_is_the_top_k(size: int, k: int) -> None:
     values = np.random.default_rng(size).normal(size=(2, 3, size)).astype("float32")

@@ -13,7 +13,7 @@ from cases import TINY, FewExamples, assert_same
 from keras import ops
 
 from nlp_suite.efficientnet import FEATURES, TOGETHER, lite0_regions
-from nlp_suite.encoding import encode_examples
+from nlp_suite.encoding import encode_examples, encode_splits
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export
 from nlp_suite.runs import restore
@@ -132,3 +132,53 @@ def test_images_described_together_are_described_as_alone(count: int) -> None:
 def test_a_share_is_a_share() -> None:
     with pytest.raises(UserError, match="`neighbour_share` must be from 0 to 1"):
         CaptioningConfig(neighbour_share=1.5)
+
+
+def damaged(png: bytes) -> bytes:
+    """Flips the bits of eight bytes of the pixels; the header stays."""
+    begin = png.index(b"IDAT") + 10
+    flipped = bytes(byte ^ 0xFF for byte in png[begin : begin + 8])
+    return png[:begin] + flipped + png[begin + 8 :]
+
+
+def photographs(folder: Path) -> Captioning:
+    """Makes a task of images that are trained on as they are; train-3.png is damaged."""
+    noise = np.random.default_rng(0)
+    for split, count in (("train", 5), ("validation", 2), ("test", 2)):
+        rows = ["caption\timage"]
+        for number in range(count):
+            content = tf.io.encode_png(noise.integers(0, 256, [6, 5, 3], np.uint8)).numpy()
+            is_damaged = (split, number) == ("train", 3)
+            path = folder / f"{split}-{number}.png"
+            path.write_bytes(damaged(content) if is_damaged else content)
+            rows.append(f"a picture with the number {number:0200}\t{path.name}")
+        (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+    settings = {**SMALL, "image_encoder": "small", "image_size": 32, "data": str(folder)}
+    task = Captioning(CaptioningConfig(**settings))
+    task.tokenizers = task.learn_tokenizers(task.examples("train"))
+    return task
+
+
+def test_an_image_that_is_damaged_behind_its_header_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the second batch that is encoded, with a whole one before it."""
+    monkeypatch.setattr("nlp_suite.encoding.ROWS_AT_ONCE", 2)
+    task = photographs(tmp_path)
+    with pytest.raises(UserError, match=r"`data` cannot be used: .*train-3\.png") as refused:
+        encode_splits(task, tmp_path / "encoded")
+    assert "train-2.png" not in str(refused.value)
+    assert "of the train split. Put it right, or take it out." in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not list((tmp_path / "encoded").glob("train-*"))
+
+
+def test_asking_about_a_damaged_image_is_refused_in_one_line(tmp_path: Path) -> None:
+    task = photographs(tmp_path)
+    images = [task.raw_inputs(example) for example in task.examples("train")]
+    model = task.build_model()
+    assert len(list(task.predictions(model, images[:3]))) == 3
+    with pytest.raises(UserError) as refused:
+        list(task.predictions(model, images[2:]))
+    assert "`image` must be whole" in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -41,6 +41,17 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     assert saved_steps(tmp_path) == [2, 3, 4]
 
 
+def test_a_damaged_checkpoint_of_a_later_step_takes_no_room_from_good_ones(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 9) / "arrays.npz").unlink()
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state == {"updates": 1}
+    for step in (2, 3):
+        save(tmp_path, step)
+    assert saved_steps(tmp_path) == [2, 3]
+
+
 @pytest.mark.parametrize("name", ["arrays.npz", "state.json", "checksums.json"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(

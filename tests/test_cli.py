@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from conftest import Command
 
 from nlp_suite import cli, devices
-from nlp_suite.console import raw_examples
+from nlp_suite.console import orderly_exit, raw_examples
 from nlp_suite.errors import UserError
 
 
@@ -95,6 +96,23 @@ def test_evaluate_prints_what_it_keeps_in_metrics_json(
     assert line == json.loads((toy_run / "metrics.json").read_text())
     assert line.keys() == {"data", "split", "examples", "accuracy"}
     assert (line["data"], line["split"], line["examples"]) == ("builtin", "test", 10)
+
+
+def test_evaluate_prints_what_it_measured_even_where_nothing_can_be_kept(
+    toy: Command,
+    toy_run: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("nlp_suite.evaluation.replace_text", refuse)
+    assert toy("evaluate", "--run-dir", toy_run) == 2
+    output, errors = capsys.readouterr()
+    (line,) = json_lines(output)
+    assert line["examples"] == 10
+    assert f"error: {toy_run / 'metrics.json'} cannot be used: Permission denied." in errors
 
 
 def test_evaluate_measures_the_baselines_when_asked(
@@ -190,6 +208,39 @@ def test_predicting_without_an_export_is_refused(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == (
         "error: `exported` must be a folder that `export` wrote. Received: exported=nowhere\n"
     )
+
+
+def test_a_run_folder_that_is_a_file_is_one_line_and_exit_code_2(
+    toy: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run"
+    file.write_text("mine")
+    assert toy("train", "--run-dir", file) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == (
+        f"error: {file} cannot be used: File exists. Look at the path, its permissions, and the "
+        "room on the disk."
+    )
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EEXIST, errno.ENOSPC])
+def test_a_path_that_its_owner_can_put_right_is_one_line_and_exit_code_2(
+    code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, orderly_exit():
+        raise OSError(code, "no way", "some/where")
+    assert ended.value.code == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: some/where cannot be used: no way. Look at the path, its permissions, and the room "
+        "on the disk.\n",
+    )
+
+
+def test_a_fault_of_the_machine_keeps_its_traceback() -> None:
+    with pytest.raises(OSError, match="Input/output error"), orderly_exit():
+        raise OSError(errno.EIO, "Input/output error", "some/where")
 
 
 def test_ctrl_c_is_one_line_and_exit_code_130(

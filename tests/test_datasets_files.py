@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import gzip
 import tracemalloc
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from reading import ENGLISH, GERMAN, LABEL, REVIEWS, TEXT, every_row, examples, opened, refusal
 
-from nlp_suite.datasets import Feature
+from nlp_suite.datasets import Feature, files
 from nlp_suite.datasets.rows import Fault, Row
 
 Write = Callable[[str, str | bytes], Path]
@@ -323,6 +324,25 @@ def test_a_text_that_is_too_long_is_refused_when_asked(write: Write) -> None:
     assert "a.tsv:2: expected at most 100 characters in `text`, found 300" in message
 
 
+def test_a_very_long_cell_of_a_csv_is_cut_as_any_text_is(write: Write) -> None:
+    path = write("a.csv", f"text,label\n{'x' * 200_000},good\n{MANY}".replace("\t", ","))
+    dataset = opened(path, REVIEWS, max_characters=100)
+    assert {"text": "x" * 100, "label": "good"} in examples(dataset)
+    assert "rows cut to 100 characters: 1" in dataset.notes
+
+
+def test_a_quote_that_never_ends_is_a_fault_of_its_line(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = csv.field_size_limit()
+    monkeypatch.setattr(files, "LONGEST_CELL", 100)
+    fault, *rows = read(write("a.csv", f'text,label\n"a,b\n{MANY}'.replace("\t", ",")))
+    csv.field_size_limit(limit)
+    expected = "expected cells of at most 100 characters, found field larger than field limit (100)"
+    assert fault == f"a.csv:2: {expected}"
+    assert rows[-1] == (202, {"text": "review 199", "label": "good"})
+
+
 def test_cutting_texts_moves_no_row_to_another_split(write: Write) -> None:
     path = write("a.tsv", f"text\tlabel\n{MANY}")
     whole, short = opened(path, REVIEWS), opened(path, REVIEWS, max_characters=9)
@@ -351,6 +371,21 @@ def test_one_label_alone_is_refused(write: Write) -> None:
     path = write("a.tsv", f"text\tlabel\n{MANY.replace('bad', 'good')}")
     message = refusal(opened(path, REVIEWS))
     assert "at least two labels to tell apart, found only 'good'" in message
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_label_that_train_lacks_is_refused_before_training(
+    write: Write, tmp_path: Path, split: str
+) -> None:
+    for each in ("train", "validation", "test"):
+        row = "so so\tmixed\n" if each == split else ""
+        write(f"{each}.tsv", f"text\tlabel\nfine\tgood\npoor\tbad\n{row}")
+    dataset = opened(tmp_path, REVIEWS)
+    assert refusal(dataset).startswith(
+        f"`data` must have each label in the train split, found 'mixed' in the {split} split "
+        f"alone. Received: data={tmp_path}."
+    )
+    assert {"text": "so so", "label": "mixed"} in examples(dataset, split)
 
 
 def test_a_split_without_rows_is_refused(write: Write) -> None:

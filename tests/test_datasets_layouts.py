@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from reading import (
 
 from nlp_suite.config import DataConfig
 from nlp_suite.datasets import Builtin, Feature, Fractions, open_dataset
+from nlp_suite.datasets.places import Archive
 from nlp_suite.datasets.rows import Row
 from nlp_suite.errors import UserError
 
@@ -254,6 +256,40 @@ def test_every_layout_can_be_an_archive(tmp_path: Path) -> None:
     folder = lay(tmp_path / "data", files)
     archive = pack(folder, tmp_path / "data.tar")
     assert examples(opened(archive, REVIEWS)) == examples(opened(folder, REVIEWS))
+
+
+def test_lines_in_an_archive_are_those_of_the_file_alone(tmp_path: Path) -> None:
+    poem = "Über allen Gipfeln\nist Ruh,\r\n\nin allen Wipfeln".encode()
+    lay(tmp_path / "data", {"a.txt": "before\n", "b.txt": poem, "c.txt": "after\n", "d.txt": ""})
+    archive = Archive(pack(tmp_path / "data", tmp_path / "data.tar"))
+    with archive.open("b.txt") as file:
+        assert file.readlines() == poem.splitlines(keepends=True)
+    with archive.open("b.txt") as whole, archive.open("b.txt") as parts:
+        assert (whole.read(), whole.read()) == (poem, b"")
+        assert b"".join(iter(lambda: parts.read(3), b"")) == poem
+    assert (archive.read("c.txt"), archive.read("d.txt")) == (b"after\n", b"")
+
+
+def test_files_of_one_archive_are_read_side_by_side(tmp_path: Path) -> None:
+    digits = {f"{name}.txt": name.encode() * 50_000 for name in "12"}
+    archive = Archive(pack(lay(tmp_path / "data", {**digits}), tmp_path / "data.tar"))
+    with archive.open("1.txt") as one, archive.open("2.txt") as two:
+        turns = [(one.read(999), two.read(999)) for _ in range(60)]
+    ones, twos = (b"".join(pieces) for pieces in zip(*turns, strict=True))
+    assert {"1.txt": ones, "2.txt": twos} == digits
+
+
+def test_a_large_file_in_an_archive_needs_little_memory(tmp_path: Path) -> None:
+    folder = lay(tmp_path / "data", {"large.txt": b"one line\n" * 1_000_000})
+    archive = Archive(pack(folder, tmp_path / "data.tar"))
+    assert archive.glob("*") == ["large.txt"]
+    tracemalloc.start()
+    with archive.open("large.txt") as file:
+        count = sum(1 for _ in file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 1_000_000
+    assert peak < 1_000_000
 
 
 def test_a_fault_in_an_archive_names_archive_and_file(tmp_path: Path) -> None:

@@ -152,6 +152,44 @@ def test_what_others_say_has_its_share_in_a_consensus() -> None:
         assert [token for token in texts(chosen)[0][0] if token != EOS] == text
 
 
+@pytest.mark.parametrize("is_foreign", [False, True], ids=["found", "of others"])
+def test_a_text_that_comes_twice_votes_twice_and_is_chosen_once(is_foreign: bool) -> None:
+    """Of "4 5", "6" and "6" with shares of 0.4, 0.3 and 0.3, "6" is the first.
+
+    With half of the say for a "6" of others, what was found has 0.8 and 0.2 of the other half.
+    """
+    tokens, shares = [[4, 5, EOS], [6, EOS, PAD], [6, EOS, PAD]], [0.4, 0.3, 0.3]
+    votes = None
+    if is_foreign:
+        tokens, shares = tokens[:2], [0.8, 0.2]
+        votes = Votes(tf.constant([[[6, EOS, PAD, PAD]]]), tf.constant([[0.5]]))
+    found = Hypotheses(
+        tokens=tf.constant([tokens]),
+        log_probability=tf.zeros([1, len(tokens)]),
+        score=tf.math.log([shares]),
+        attention=None,
+    )
+    chosen = consensus(found, always([0.0] * 8), NO_STATE, (), others=votes, n_best=3)
+    assert texts(chosen) == [[[6, EOS], [4, 5, EOS], []]]
+    np.testing.assert_allclose(chosen.score, [[0.6, 0.4, -np.inf]], rtol=1e-5)
+    log_probability = [[np.log(8.0**-2), np.log(8.0**-3), -np.inf]]
+    np.testing.assert_allclose(chosen.log_probability, log_probability, rtol=1e-5)
+
+
+def test_a_consensus_does_not_choose_what_no_search_has_found() -> None:
+    found = Hypotheses(
+        tokens=tf.constant([[[4, EOS], [PAD, PAD], [EOS, PAD]]]),
+        log_probability=tf.constant([[-1.0, -np.inf, -2.0]]),
+        score=tf.math.log([[0.9, 0.0, 0.1]]),
+        attention=tf.ones([1, 3, 2, 5]),
+    )
+    chosen = consensus(found, MODEL.step, *given([0]), n_best=3)
+    assert texts(chosen) == [[[4, EOS], [EOS], []]]
+    assert np.isneginf(chosen.log_probability).tolist() == [[False, False, True]]
+    assert np.isneginf(chosen.score).tolist() == [[False, False, True]]
+    assert not attention_of(chosen)[0, 2].any()
+
+
 def test_a_consensus_knows_what_its_model_thinks_of_it() -> None:
     prompts = [[4, 6], [], [5], [EOS, 4]]
     prefix = tf.ragged.constant(prompts, tf.int32)

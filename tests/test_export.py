@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import Command
 from toy.config import ToyConfig
 from toy.task import Toy
 
@@ -17,6 +20,7 @@ from nlp_suite.answering import Tensors
 from nlp_suite.datasets import Example
 from nlp_suite.errors import UserError
 from nlp_suite.export import ExportedModel, export, versions
+from nlp_suite.runs import WEIGHTS
 from nlp_suite.signatures import Signature
 
 
@@ -162,6 +166,23 @@ def test_the_model_card_lists_the_signatures(folder: Path) -> None:
     assert "| `serving_default` | text[] |  | label, probability |" in card
     assert "| `single` | text |  | label, probability |" in card
     assert "| `repeat` | text[] | times=2 | text |" in card
+
+
+@pytest.mark.parametrize(
+    ("trained", "other_trained", "is_cited"), [(1, 2, True), (4, 2, False), (1, 4, False)]
+)
+def test_the_model_card_cites_no_figures_of_earlier_weights(
+    trained: int, other_trained: int, is_cited: bool, toy: Command, toy_run: Path, tmp_path: Path
+) -> None:
+    """Measured at 3 seconds past 1970, together with the weights of another run."""
+    run, other = (shutil.copytree(toy_run, tmp_path / name) for name in ("run", "other"))
+    (run / "metrics.json").write_text(json.dumps({"accuracy": 0.4375, "ensemble": [str(other)]}))
+    os.utime(run / "metrics.json", (3, 3))
+    for path, time in ((run, trained), (other, other_trained)):
+        os.utime(path / WEIGHTS, (time, time))
+    assert toy("export", "--run-dir", run, "--ensemble", other, "--to", tmp_path / "exported") == 0
+    card = (tmp_path / "exported" / "1" / "model_card.md").read_text()
+    assert ("0.4375" in card) == is_cited
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:

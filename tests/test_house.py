@@ -166,6 +166,11 @@ def test_a_new_folder_is_a_new_task_with_nothing_else_touched(tmp_path: Path) ->
     assert "question" in output_of([sys.executable, "-m", "tasks.toy", "inspect"], tmp_path)
 
 
+def test_the_quick_benchmark_takes_arguments_too() -> None:
+    command = ["make", "-n", "-o", "setup", "bench-quick", "ARGS=--rows 100"]
+    assert output_of(command, ROOT).endswith(" -m benchmarks.speed --rows 100 --quick\n")
+
+
 def output_of(command: list[str], folder: Path) -> str:
     """Runs a command that must succeed and must say nothing on stderr."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

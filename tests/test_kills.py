@@ -12,6 +12,7 @@ import pytest
 from tiny import TinyConfig, TinyLanguageModel
 
 from benchmarks.kills import PLACES, content, differences
+from nlp_suite.files import sweep
 from nlp_suite.training import train
 
 
@@ -44,3 +45,11 @@ def test_a_difference_of_one_bit_is_named(tmp_path: Path) -> None:
     history = tmp_path / "other" / "history.csv"
     history.write_text(history.read_text().replace("1.0,", "1.5,", 1))
     assert differences(tmp_path / "one", tmp_path / "other") == ["history"]
+
+
+def test_what_a_kill_left_is_swept_up_and_the_swap_file_of_an_editor_is_not(tmp_path: Path) -> None:
+    swap = tmp_path / ".config.json.swp"
+    swap.write_text("edited")
+    (tmp_path / ".config.json.0kdx_3rq").mkdir()
+    sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [swap]

@@ -208,6 +208,25 @@ def test_the_regularisers_of_a_stack_work_in_a_loop_over_steps(
     assert len(decoder.losses) == 2  # AR and TAR.
 
 
+@pytest.mark.parametrize("feeding", [False, True])
+def test_the_regularisers_of_a_stack_are_blind_to_the_padding_of_the_target(
+    feeding: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {name: REGULARISED[name] for name in REGULARISED if "regularization" in name}
+    options = {"kind": "general", "feeding": feeding, "stack": weights}
+    monkeypatch.setitem(DECODERS, "regularised", options)
+    decoder = make("regularised")
+    state, memory = context(decoder)
+    found = []
+    for more in (0, 3):
+        tokens = np.pad(TOKENS, [(0, 0), (0, more)])
+        decoder(tokens, state, memory, mask=MASK, training=True)
+        found.append(arrays(decoder.losses))
+    assert len(found[0]) == 2  # AR and TAR.
+    assert min(found[0]) > 1e-3
+    assert_close(found[1], found[0], 1e-6)
+
+
 def test_a_stack_under_teacher_forcing_is_called_once(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = make("general")
     state, memory = context(decoder)

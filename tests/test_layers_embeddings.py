@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,24 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.gz").write_text(GLOVE)
     with pytest.raises(UserError, match=r"plain.gz \(Not a gzipped file"):
         read_vectors(tmp_path / "plain.gz")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda whole: whole[:-12], "ended before"),
+        (lambda whole: whole[:10] + b"\xff" + whole[11:], "invalid block type"),
+    ],
+    ids=["truncated", "overwritten"],
+)
+def test_a_damaged_gzip_file_is_refused_in_one_line(
+    damage: Callable[[bytes], bytes], reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "vectors.txt.gz"
+    path.write_bytes(damage(gzip.compress(GLOVE.encode())))
+    with pytest.raises(UserError, match=rf"`embeddings` must be a file .*{reason}") as error:
+        read_vectors(path)
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_words_are_drawn_with_the_mean_and_variance_of_the_known() -> None:

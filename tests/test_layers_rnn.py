@@ -11,7 +11,7 @@ import pytest
 from layer_checks import MASK, arrays, assert_close, random, randomize
 
 from nlp_suite.errors import UserError
-from nlp_suite.layers import RNNStack, disable_cudnn, rnn
+from nlp_suite.layers import BidirectionalRNN, RNNStack, disable_cudnn, rnn
 from nlp_suite.layers.cells import LAYER_NORM_CELLS
 
 CELLS = ("simple", "gru", "lstm")
@@ -159,6 +159,15 @@ def test_a_bidirectional_stack_agrees_with_stock_keras(cell: str) -> None:
     expected, *expected_state = stock(inputs, mask=keras.ops.convert_to_tensor(MASK))
     assert_close(arrays(outputs)[MASK], arrays(expected)[MASK], 1e-5)
     assert_close([s[rows] for s in arrays(state)], [s[rows] for s in arrays(expected_state)], 1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_directions_begin_with_zeros_where_no_state_is_given(cell: str) -> None:
+    layer, inputs = BidirectionalRNN(cell, 4), random(4, 4, 3)
+    outputs = layer(inputs, mask=MASK)
+    zeros = [np.zeros([4, 4], "float32")] * (4 if cell == "lstm" else 2)
+    assert len(outputs) == 1 + len(zeros)
+    assert_close(outputs, layer(inputs, mask=MASK, initial_state=zeros), 0)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -113,8 +113,15 @@ def test_all_sampling_in_a_model_grows_and_no_weight_that_is_trained() -> None:
 
 
 def test_settings_survive_serialization() -> None:
-    again = ScheduledSampling.from_config(ScheduledSampling(0.3).get_config())
+    sampling = ScheduledSampling(0.3, seed=5)
+    again = ScheduledSampling.from_config(sampling.get_config())
     assert again.most == 0.3
+    tokens, logits = np.full((9, 9), 5), keras.ops.one_hot(np.full((9, 9), 6), VOCABULARY)
+    for each in (sampling, again):
+        each.grow(1.0)
+    read = arrays(sampling(tokens, logits))
+    assert 0 < (read == 6).sum() < 81
+    assert_close(again(tokens, logits), read, 0)  # The seed survives as well.
 
 
 def test_what_is_no_share_is_refused() -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from nlp_suite.config import Config
 from nlp_suite.errors import UserError
 from nlp_suite.optimization import FusedAdam, WeightAverage, make_optimizer, make_schedule
+from nlp_suite.progress import Progress
 
 
 def rates(steps: int, *at: int, **settings: Any) -> list[float]:
@@ -19,6 +20,16 @@ def rates(steps: int, *at: int, **settings: Any) -> list[float]:
 
 def test_a_constant_rate_warms_up_in_a_line() -> None:
     assert rates(9, 0, 1, 3, 4, 8, schedule="constant", warmup_steps=4) == [0.25, 0.5, 1, 1, 1]
+
+
+def test_a_run_with_a_limit_of_time_warms_up_by_its_updates_and_then_goes_by_the_time() -> None:
+    """Half of the minute is over."""
+    config = Config(max_minutes=1, warmup_steps=10)
+    at = [
+        Progress(data="", examples=0, updates=updates, seconds=30).position(config, 100)
+        for updates in (0, 3, 9, 10, 70)
+    ]
+    assert at == [0, 3, 9, 50, 70]
 
 
 def test_inverse_sqrt_halves_when_the_steps_are_four_times_as_many() -> None:

@@ -11,10 +11,14 @@ import yaml
 from tiny import TinyClassifier, TinyConfig
 
 from nlp_suite import search as searching
+from nlp_suite.datasets import Examples
+from nlp_suite.encoding import encode_splits
+from nlp_suite.errors import UserError
 from nlp_suite.progress import Progress
 from nlp_suite.rate_finder import RateTrial, find_rate
-from nlp_suite.runs import Run
+from nlp_suite.runs import Run, learn_tokenizers
 from nlp_suite.search import search, searched_fields
+from nlp_suite.text import WordTokenizer
 
 CONFIG = TinyConfig(precision="float32")
 
@@ -75,6 +79,18 @@ def test_an_interrupted_search_repeats_its_trial_and_no_other(
     assert [row["trial"] for row in table(tmp_path)] == ["0", "1", "2", "3"]
 
 
+def test_a_search_goes_on_with_the_settings_it_was_begun_with_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = pretend(monkeypatch)
+    search(TinyClassifier, CONFIG, tmp_path, trials=1)
+    with pytest.raises(UserError, match=r"batch_size was 8 and is 16\. Give the flags"):
+        search(TinyClassifier, replace(CONFIG, batch_size=16), tmp_path, trials=2)
+    assert len(tried) == 1
+    search(TinyClassifier, CONFIG, tmp_path, trials=2)
+    assert len(tried) == 2
+
+
 def test_a_field_stays_searched_where_a_task_has_another_default() -> None:
     assert TinyConfig.__dataclass_fields__["batch_size"].metadata == {}
     assert searched_fields(TinyConfig)["batch_size"]["among"] == (32, 64, 128)
@@ -99,6 +115,23 @@ def test_the_rate_finder_ends_where_the_loss_multiplies(tmp_path: Path) -> None:
     assert trial.losses[0] == pytest.approx(0.69, abs=0.05)
     assert trial.suggestion in [rate / 10 for rate in trial.rates]
     assert (tmp_path / "learning_rates.png").stat().st_size > 1000
+
+
+class FewWords(TinyClassifier):
+    """A task that knows two words and the special tokens."""
+
+    def learn_tokenizers(self, examples: Examples) -> dict[str, Any]:
+        return {"text": WordTokenizer.learn((str(e["text"]) for e in examples), 6)}
+
+
+def test_the_rate_finder_keeps_and_takes_no_tokens_of_another_vocabulary(tmp_path: Path) -> None:
+    find_rate(TinyClassifier(CONFIG), tmp_path, steps=2)
+    assert not (tmp_path / "encoded").exists()
+    killed = TinyClassifier(CONFIG)
+    learn_tokenizers(killed)
+    encode_splits(killed, tmp_path / "encoded")
+    find_rate(FewWords(CONFIG), tmp_path, steps=2)
+    assert not (tmp_path / "encoded").exists()
 
 
 @pytest.mark.slow

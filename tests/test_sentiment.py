@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_checks import arrays, random
 
 from nlp_suite.text import Labels, WordTokenizer
 from tasks.sentiment.config import SentimentConfig
@@ -54,3 +56,30 @@ def test_accuracy_counts_the_most_probable_label(task: Sentiment) -> None:
     (accuracy,) = task.metrics()
     accuracy.update_state([[0.6, 0.4, 0.0], [0.1, 0.2, 0.7]], [[2.0, 1.0, 0.0], [5.0, 1.0, 0.0]])
     assert float(accuracy.result()) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends_at_the_first_word"),
+    [
+        ({}, 4),
+        ({"bidirectional": False}, 0),
+        ({"merge": "sum"}, 0),
+        ({"merge": "average"}, 0),
+        ({"depth": 2, "forward_layers": 1}, 0),
+    ],
+    ids=str,
+)
+def test_the_last_outputs_are_halves_of_both_ends_only_where_there_are_halves(
+    task: Sentiment, settings: dict[str, Any], ends_at_the_first_word: int
+) -> None:
+    """Of five words, of which the last two are padding, `last` is the third."""
+    small: dict[str, Any] = {"units": 4, "embedding_units": 3, "pooling": "last"}
+    task.config = replace(task.config, **small, **settings)
+    model = task.build_model()
+    mask = np.array([[True, True, True, False, False]])
+    outputs, _ = model.stack(random(1, 5, 3), mask=mask)
+    pooled = arrays(model.pooling(outputs, mask=mask))[0]
+    first, last = arrays(outputs)[0, [0, 2]]
+    split = len(last) - ends_at_the_first_word
+    np.testing.assert_array_equal(pooled, [*last[:split], *first[split:]])
+    assert (first != last).all()

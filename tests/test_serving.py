@@ -145,6 +145,7 @@ def test_a_signature_is_called_with_its_options_or_their_defaults(client: TestCl
         ({"instances": [{"words": "a"}]}, "`instances` must each hold text. Received: {'words'"),
         ({"instances": [{"text": 7}]}, "`text` must be a text, or bytes as"),
         ({"instances": [{"b64": "?"}]}, "`text` must be a text, or bytes as"),
+        ({"instances": [{"b64": "é"}]}, "`text` must be a text, or bytes as"),
         ({"instances": ["a"], "signature_name": "x"}, "must be one of serving_default, repeat."),
         (
             {"instances": ["a"], "options": {"times": 2}},
@@ -159,6 +160,14 @@ def test_a_bad_request_is_refused_in_one_line(client: TestClient, body: Any, mes
     assert status == 400
     assert message in answer["error"]
     assert "\n" not in answer["error"]
+
+
+def test_an_option_that_is_no_number_is_refused(client: TestClient) -> None:
+    content = b'{"instances": ["ab"], "signature_name": "repeat", "options": {"times": NaN}}'
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/v1/models/words:predict", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"] == "`body.options.times`: Input should be a finite number."
 
 
 def test_what_is_not_json_or_no_image_is_refused(client: TestClient) -> None:
@@ -181,6 +190,12 @@ def test_a_request_too_long_or_of_unknown_length_is_refused_unread(client: TestC
     response = client.post(url, content=b"{}", headers={"Content-Length": str(MAX_BODY + 1)})
     assert response.status_code == 413
     assert client.post(url, content=iter([b"{}"])).status_code == 411
+
+
+def test_a_length_beside_chunks_is_not_believed(client: TestClient) -> None:
+    headers = {"Content-Length": "2", "Transfer-Encoding": "chunked"}
+    response = client.post("/v1/models/words:predict", content=b"{}", headers=headers)
+    assert response.status_code == 411
 
 
 def test_a_model_that_fails_is_an_error_without_its_details(
@@ -236,11 +251,25 @@ def test_a_folder_without_exports_is_refused(tmp_path: Path) -> None:
         serve(tmp_path, "127.0.0.1", 0)
 
 
+def test_a_model_without_a_version_keeps_no_other_from_being_served(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "poems" / "exported").mkdir(parents=True)
+    (tmp_path / "words").symlink_to(folder / "words")
+    assert list(load_models(tmp_path)) == ["words"]
+
+
 def test_a_port_that_is_taken_is_refused(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"Received: 127.0.0.1:{port}, which gives Address"):
+        with pytest.raises(UserError, match=f"Received: 127.0.0.1:{port}, which gives: Address"):
             serve(folder, "127.0.0.1", port)
+
+
+def test_a_port_that_no_machine_has_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"Received: 127\.0\.0\.1:70000") as error:
+        serve(folder, "127.0.0.1", 70_000)
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -69,6 +69,46 @@ def test_given_sizes_win_and_the_others_are_printed(
     )
 
 
+CONFUCIUS = "学而时习之不亦说乎有朋自远方来不亦乐乎人不知而不愠不亦君子乎其为人也孝弟而好犯上者鲜矣"
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "longest"),
+    [
+        # 40 characters count as 20 words of at most two tokens: 2 · 40 + 10.
+        ("subword", 90),
+        # They have 120 bytes, each of which may become a token: 2 · 120 + 10.
+        ("character", 250),
+    ],
+)
+def test_a_translation_without_spaces_fits_the_longest_text(
+    tmp_path: Path, tokenizer: str, longest: int
+) -> None:
+    chinese = [(2 * CONFUCIUS)[n : n + 40] for n in range(len(CONFUCIUS))]
+    rows = [f"line {n}\t{chinese[n % len(chinese)]}" for n in range(300)]
+    file = tmp_path / "pairs.tsv"
+    file.write_text("\n".join(["en\tzh", *rows]), encoding="utf-8")
+    given = {"data": str(file), "source": "en", "target": "zh", "tokenizer": tokenizer}
+    task = Application("tasks.translation").task(given)
+    assert task.config.max_length == longest
+    text = task.learn_tokenizers(task.examples("train"))["text"]
+    assert int(text.encode(chinese).bounding_shape()[1]) < longest
+
+
+def test_data_without_the_columns_is_refused_before_it_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.tsv"
+    file.write_text("body\tgrade\nfine film\tgood\ndull film\tbad\n")
+    with pytest.raises(SystemExit) as ended:
+        main("tasks.sentiment", ["train", f"--data={file}", f"--run-dir={tmp_path / 'run'}"])
+    assert ended.value.code == 2
+    output, errors = capsys.readouterr()
+    assert not output
+    assert errors.startswith(f"error: `data` cannot be used: {file}:1: expected a column `text`")
+    assert errors.count("\n") == 1
+
+
 def test_a_run_that_starts_from_another_one_has_the_sizes_that_are_given(reviews: Path) -> None:
     given = {"data": str(reviews), "init_from": "run", "embeddings": "none"}
     task = Application("tasks.sentiment").task(given)

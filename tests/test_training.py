@@ -22,7 +22,8 @@ from nlp_suite import epoch
 from nlp_suite.checkpoints import latest_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
-from nlp_suite.runs import WEIGHTS, only_here, restore
+from nlp_suite.progress import Progress
+from nlp_suite.runs import WEIGHTS, only_here, open_run, restore
 from nlp_suite.step import Learner
 from nlp_suite.training import Loop, train
 
@@ -43,6 +44,10 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
             raise Killed
 
     monkeypatch.setattr(epoch.Epoch, "on_train_batch_end", end)
+
+
+def kill(*arguments: Any, **options: Any) -> None:
+    raise Killed
 
 
 def final_state(run_dir: Path) -> dict[str, Array]:
@@ -124,6 +129,27 @@ def test_a_killed_run_ends_bitwise_equal_to_one_that_was_not(
     again = train(task_class(config), tmp_path / "killed")
     assert_same_run(task_class, tmp_path / "whole", tmp_path / "killed")
     assert (again.best, again.epochs) == (whole.best, 2.0)
+
+
+def test_averaging_that_begins_with_an_epoch_begins_so_in_a_run_that_was_killed_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second epoch is no better than the first, so the third and the fourth are averaged."""
+    monkeypatch.setattr(Progress, "is_best", lambda progress, *_, **__: progress.best is None)
+    config = replace(QUICK, optimizer="nt_asgd", plateau_patience=1, patience=0, epochs=4)
+    train(TinyClassifier(config), tmp_path / "whole")
+
+    def end(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(TinyClassifier(config), tmp_path / "killed", end)
+    train(TinyClassifier(config), tmp_path / "killed")
+    assert_same_run(TinyClassifier, tmp_path / "whole", tmp_path / "killed")
+    state = final_state(tmp_path / "whole")
+    averaged, started = float(state["average/0"]), float(state["average/1"])
+    assert (averaged, started) == (16, 1)  # eight batches an epoch
 
 
 @pytest.mark.slow
@@ -282,6 +308,27 @@ def test_another_run_in_the_same_folder_is_refused_with_the_difference(tmp_path:
         train(TinyLanguageModel(config), tmp_path)
 
 
+def test_a_run_that_has_learned_nothing_yet_gives_way_to_one_of_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TinyClassifier(replace(QUICK, units=7))
+    with monkeypatch.context() as patch:
+        patch.setattr("nlp_suite.training.Loop", kill)
+        with pytest.raises(Killed):
+            train(TinyClassifier(QUICK), tmp_path)
+    assert list((tmp_path / "encoded").iterdir())
+    open_run(other, tmp_path, {})
+    assert not (tmp_path / "encoded").exists()
+    with monkeypatch.context() as patch:
+        kill_after(patch, 1)
+        with pytest.raises(Killed):
+            train(other, tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000000"]
+    with pytest.raises(UserError, match="units was 7 and is 6"):
+        train(TinyClassifier(QUICK), tmp_path)
+    assert list((tmp_path / "encoded").iterdir())
+
+
 def test_other_training_examples_are_refused(tmp_path: Path) -> None:
     train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
     task = TinyClassifier(QUICK)
@@ -346,6 +393,16 @@ def test_a_diverging_run_goes_back_at_half_the_rate_and_then_gives_up(
     with pytest.raises(UserError, match=r"`learning_rate` must suit the data.* at 25 still"):
         train(Exploding(config), tmp_path)
     assert capsys.readouterr().err.count("at half the rate") == 2
+
+
+def test_a_sum_beyond_float16_is_no_divergence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The greatest number of float16 is 65,504."""
+    state, memory = Learner.state, {"memory": np.ones(70_000, np.float16)}
+    monkeypatch.setattr(Learner, "state", lambda learner: state(learner) | memory)
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
+    assert final_state(tmp_path)["memory"].sum(dtype=np.float64) == 70_000
 
 
 def test_a_batch_too_large_for_the_memory_names_itself_and_the_flag(

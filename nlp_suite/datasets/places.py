@@ -95,7 +95,8 @@ class Archive:
         """Opens a file for reading; raises OSError where there is none."""
         if name not in self._positions:
             raise FileNotFoundError(2, "No such file in the archive", name)
-        return io.BufferedReader(_Part(self.path, *self._positions[name]))
+        file = self.path.open("rb", buffering=0)
+        return io.BufferedReader(_Part(file, *self._positions[name]))
 
     def read(self, name: str) -> bytes:
         """Reads a whole file; raises OSError where there is none."""
@@ -111,13 +112,13 @@ class _Part(io.RawIOBase):
     """Part of a file, read piece by piece.
 
     Args:
-        path: The file.
+        file: The file, closed with the part.
         position: The part's first byte.
         size: How many bytes it has.
     """
 
-    def __init__(self, path: Path, position: int, size: int) -> None:
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, file: io.FileIO, position: int, size: int) -> None:
+        self._file = file
         self._file.seek(position)
         self._left = size
 

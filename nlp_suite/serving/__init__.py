@@ -17,7 +17,8 @@ def serve(folder: Path, host: str, port: int) -> None:
         port: Port to listen on.
 
     Raises:
-        UserError: There is no export, the port is taken, or the `serve` extra is not installed.
+        UserError: There is no export, the port is taken or no port, or the `serve` extra is not
+            installed.
     """
     try:
         import uvicorn
@@ -30,14 +31,17 @@ def serve(folder: Path, host: str, port: int) -> None:
         ) from error
     from nlp_suite.serving.models import load_models
 
+    if not 0 <= port < 2**16:
+        raise UserError(
+            f"`port` must be from 0 to 65535. Received: {host}:{port}. Pass --port 8000."
+        )
     models = load_models(folder)
     try:
         listener = socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+    except OSError as error:
         raise UserError(
             f"`host` and `port` must be free to listen on. Received: {host}:{port}, "
-            f"which gives: {reason}. Pass another --port."
+            f"which gives: {error.strerror}. Pass another --port."
         ) from error
     print(f"Serving {', '.join(models)} at http://{host}:{port}/ until Ctrl-C.", flush=True)
     # Uvicorn answers 503 to more connections than this, before their bodies take memory.
