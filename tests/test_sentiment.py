@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 from layer_checks import arrays, random
 
+from nlp_suite.datasets import Example, Examples
+from nlp_suite.specials import SPECIALS
 from nlp_suite.text import Labels, WordTokenizer
 from tasks.sentiment.config import SentimentConfig
 from tasks.sentiment.task import Sentiment
@@ -83,3 +85,23 @@ def test_the_last_outputs_are_halves_of_both_ends_only_where_there_are_halves(
     split = len(last) - ends_at_the_first_word
     np.testing.assert_array_equal(pooled, [*last[:split], *first[split:]])
     assert (first != last).all()
+
+
+def test_words_that_no_training_text_has_are_told_apart_by_pretrained_vectors_alone() -> None:
+    task = Sentiment(SentimentConfig(units=4))
+    texts: list[Example] = [
+        {"text": "fine fine film film", "label": "good"},
+        {"text": "poor", "label": "bad"},
+    ]
+    task.tokenizers = task.learn_tokenizers(Examples.of(texts))
+    model = task.build_model()
+    task.initialize(model)
+    learned, words = task.tokenizers["learned"], task.tokenizers["text"]
+    assert learned.vocabulary[len(SPECIALS) :] == ("film", "fine")
+    ids = words.encode(["film cat dog", "fine zzzzzz poor"]).to_tensor()
+    pretrained, own = np.split(arrays(model._embed(ids, training=False)), 2, axis=-1)
+    (film, cat, dog), (fine, unknown, poor) = own
+    assert (film != fine).any()
+    for other in (cat, dog, poor):
+        np.testing.assert_array_equal(other, unknown)
+    assert (pretrained[0, 1] != pretrained[0, 2]).any()

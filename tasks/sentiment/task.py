@@ -85,16 +85,18 @@ class Sentiment(Task[SentimentConfig]):
 
         The words of pretrained vectors are known too: a text may use one that no training text has.
         """
-        texts, longest = (str(example["text"]) for example in examples), self.config.longest_read
-        words = WordTokenizer.learn(texts, self.config.vocabulary_size, max_characters=longest)
-        if self._vectors:
-            known = set(words.vocabulary)
-            more = (word for word in read_vectors(self._vectors) if word not in known)
-            words = WordTokenizer((*words.vocabulary, *more), longest)
-        return {
-            "text": words,
-            "label": Labels.learn(str(example["label"]) for example in examples),
-        }
+        config = self.config
+        texts = (str(example["text"]) for example in examples)
+        labels = Labels.learn(str(example["label"]) for example in examples)
+        learned = WordTokenizer.learn(
+            texts, config.vocabulary_size, max_characters=config.longest_read
+        )
+        if not self._vectors:
+            return {"text": learned, "label": labels}
+        known = set(learned.vocabulary)
+        more = (word for word in read_vectors(self._vectors) if word not in known)
+        words = WordTokenizer((*learned.vocabulary, *more), config.longest_read)
+        return {"text": words, "learned": learned, "label": labels}
 
     @property
     def _vectors(self) -> Path | None:
@@ -123,10 +125,11 @@ class Sentiment(Task[SentimentConfig]):
     def build_model(self) -> keras.Model:
         """Builds the classifier."""
         config, words = self.config, self.tokenizers["text"].vocabulary_size
+        learned = self.tokenizers.get("learned", self.tokenizers["text"])
         pretrained = TokenEmbedding(words, config.embedding_units)
         finetune(pretrained, config)
         model = SentimentClassifier(
-            build_embedding(config, min(words, config.vocabulary_size) if self._vectors else words),
+            build_embedding(config, learned.vocabulary_size),
             pretrained if self._vectors else None,
             build_encoder_stack(config),
             Pooling(config.pooling, bidirectional=_has_halves(config)),
