@@ -96,9 +96,9 @@ the images. What made steps faster:
 - An exponential average of the weights looks at every eighth update (sentiment analysis: 5 %).
 - The translation memory compares common words only with texts that the rarer words leave possible,
   so that encoding the texts of training and validation takes 6 seconds in place of 9.
-- Images are described 32 at once, 1.3 times as fast as eight, which were 1.5 times as fast as one by
-  one; and the memory of captions takes the features that training has encoded. Before, they were
-  computed for it again.
+- Images are described 32 at once, 1.3 times as fast as eight, which were 1.5 times as fast as
+  one by one; and the memory of captions takes the features that training has encoded. Before, they
+  were computed for it again.
 - Texts are answered with others of as many words and punctuation marks, which leaves 9 % of
   padding in sentiment analysis where sorting by characters leaves 33; two batches at once; and
   exports have the same loop as training. Backwards they are read through a gather, in half the time
