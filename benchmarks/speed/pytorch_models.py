@@ -31,7 +31,7 @@ class Sentiment(nn.Module):
         super().__init__()
         settings, words = workload.settings, workload.vocabularies["text"]
         size, units = settings["embedding_units"], settings["units"]
-        self.known = workload.vocabularies["learned"]
+        self.known = workload.vocabularies.get("learned", words)
         self.pretrained = nn.Embedding(words, size)
         self.learned = nn.Embedding(self.known, size)
         self.reader = nn.LSTM(2 * size, units, batch_first=True, bidirectional=True)

@@ -26,7 +26,7 @@ def sentiment(workload: Workload) -> keras.Model:
     settings, words = workload.settings, workload.vocabularies["text"]
     size = settings["embedding_units"]
     tokens = keras.Input([workload.fixed_lengths["tokens"]], dtype="int32", name="tokens")
-    learned = layers.Embedding(workload.vocabularies["learned"], size, mask_zero=True)
+    learned = layers.Embedding(workload.vocabularies.get("learned", words), size, mask_zero=True)
     known = keras.ops.where(tokens < learned.input_dim, tokens, 1)
     pretrained = layers.Embedding(words, size, mask_zero=True)(tokens)
     embedded = layers.Concatenate()([pretrained, learned(known)])
