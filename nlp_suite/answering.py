@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,11 +156,14 @@ def readable(outputs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         outputs: Tensors with the batch as their first axis.
 
     Yields:
-        For each example its outputs as plain Python values, bytes decoded as UTF-8.
+        For each example its outputs as plain Python values, bytes decoded as UTF-8, and None in the
+        place of numbers that are not finite.
 
     Example:
         >>> list(readable({"label": tf.constant(["good"]), "scores": tf.constant([[0.25, 0.75]])}))
         [{'label': 'good', 'scores': [0.25, 0.75]}]
+        >>> list(readable({"log_probability": tf.constant([float("-inf")])}))
+        [{'log_probability': None}]
     """
     columns = {name: _decode(values.numpy().tolist()) for name, values in outputs.items()}
     for row in zip(*columns.values(), strict=True):
@@ -171,4 +175,6 @@ def _decode(value: Any) -> Any:
         return value.decode("utf-8", errors="replace")
     if isinstance(value, list):
         return [_decode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON knows no infinity, such as the log-probability of what there is not.
     return value

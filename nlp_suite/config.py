@@ -180,6 +180,12 @@ class Config(DataConfig, OptimizationConfig, DeviceConfig):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise UserError(f"`{name}` must be from 0 to below 1. Received: {name}={value}.")
 
+    @property
+    def rising_steps(self) -> int:
+        """Updates of linear rise: `warmup_steps`, but for schedules that rise by themselves."""
+        rises = self.schedule in ("one_cycle", "slanted_triangular")
+        return 0 if rises else self.warmup_steps
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:

@@ -121,8 +121,8 @@ def check_alike(tasks: Mapping[Path, Task[Any]]) -> None:
 
 
 def _differ(first: Task[Any], second: Task[Any], name: str) -> bool:
-    one, other = first.tokenizers[name], second.tokenizers[name]
-    return (one.kind, one.state()) != (other.kind, other.state())
+    one, other = first.tokenizers[name], second.tokenizers.get(name)
+    return other is None or (one.kind, one.state()) != (other.kind, other.state())
 
 
 def _average(logits: Sequence[Any]) -> Any:

@@ -193,7 +193,9 @@ def _bmp_colors(image: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
     if tf.shape(image)[2] > 1:
         return image[..., :3]
     start, end = 14 + _number(data, 14, 4, little=True), _number(data, 10, 4, little=True)
-    palette = tf.reshape(data[start:end], [-1, 4])[:, 2::-1]
+    # A palette may be shorter than a pixel's value says: what is missing is black.
+    entries = tf.pad(data[start : start + tf.clip_by_value(end - start, 0, 1024)], [[0, 1024]])
+    palette = tf.reshape(entries[:1024], [256, 4])[:, 2::-1]
     return tf.gather(palette, tf.cast(image[..., 0], tf.int32))
 
 

@@ -152,7 +152,7 @@ def make_schedule(config: Config, steps: int) -> Rate:
         >>> [rate(0), rate(1), rate(2), rate(6), round(rate(10), 9)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    warmup = config.warmup_steps
+    warmup = config.rising_steps
     shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda _: 1.0,
         "plateau": lambda _: 1.0,
@@ -166,11 +166,9 @@ def make_schedule(config: Config, steps: int) -> Rate:
             f"`schedule` must be one of {', '.join(shapes)}. Received: schedule={config.schedule}."
         )
     shape = shapes[config.schedule]
-    has_own_rise = config.schedule in ("one_cycle", "slanted_triangular")
 
     def rate(step: int) -> float:
-        is_rising = step < warmup and not has_own_rise
-        return config.learning_rate * ((step + 1) / warmup if is_rising else shape(step))
+        return config.learning_rate * ((step + 1) / warmup if step < warmup else shape(step))
 
     return rate
 

@@ -106,7 +106,7 @@ class Progress:
             >>> progress.position(Config(), 100)
             10
         """
-        if self.updates < config.warmup_steps:
+        if self.updates < config.rising_steps:
             return self.updates
         return max(self.updates, int(updates * self.share_of_time(config)))
 

@@ -178,6 +178,7 @@ def open_run(
         task.tokenizers = load_tokenizers(run_dir)
     else:
         shutil.rmtree(run_dir / "encoded", ignore_errors=True)
+        (run_dir / "mlflow.txt").unlink(missing_ok=True)
         learn_tokenizers(task)
         with write_beside(run_dir / "tokenizers") as temporary:
             temporary.mkdir()

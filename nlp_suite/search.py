@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RANDOM_TRIALS = 4
 """Trials drawn at random, and run to their end, before there is something to learn from."""
+CHANGEABLE = {"threads", "workers", "mlflow", "checkpoint_minutes", "keep_checkpoints", "retries"}
+"""Settings that may differ when a search goes on, because scores stay comparable."""
 SETTINGS = "settings"
 """Under what name a study keeps the settings that it was begun with."""
 LOGARITHMIC = 10
@@ -113,9 +115,9 @@ def _check_same(study: optuna.Study, config: Config, folder: Path) -> None:
         study.set_user_attr(SETTINGS, now)
     before = study.user_attrs.get(SETTINGS, now)
     changes = [
-        f"{name} was {before.get(name)!r} and is {now[name]!r}"
+        f"{name} was {before[name]!r} and is {now[name]!r}"
         for name in now
-        if before.get(name) != now[name]
+        if name in before and before[name] != now[name] and name not in CHANGEABLE
     ]
     if changes:
         raise UserError(

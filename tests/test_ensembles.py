@@ -82,6 +82,10 @@ def test_runs_with_other_tokenizers_are_refused() -> None:
     check_alike({Path("a"): task("it", "runs"), Path("b"): task("it", "runs")})
     with pytest.raises(UserError, match="ensemble=b, whose text differs"):
         check_alike({Path("a"): task("it", "runs"), Path("b"): task("it", "walks")})
+    without = task("it", "runs")
+    del without.tokenizers["text"]
+    with pytest.raises(UserError, match="ensemble=b, whose text differs"):
+        check_alike({Path("a"): task("it", "runs"), Path("b"): without})
 
 
 def test_runs_that_read_something_else_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,22 @@ def test_a_bmp_from_the_top_is_not_upside_down() -> None:
     np.testing.assert_array_equal(upside_down, PIXELS[::-1])
 
 
+@pytest.mark.parametrize("kept", [0, 1, 3], ids="{} entries".format)
+def test_colors_that_the_palette_of_a_bmp_lacks_are_black(kept: int) -> None:
+    """The pixels are 0, 1, 2, … from the left; one entry more than is kept is cut in the middle."""
+    palette = [(10 * color, 20 * color, 30 * color) for color in range(1, 9)]
+    image = Image.new("P", (8, 8))
+    image.putpalette([value for color in palette for value in color])
+    image.putdata([column for _ in range(8) for column in range(8)])
+    content = encoded(image, "BMP")
+    end, begin = struct.unpack("<i", content[10:14])[0], 54
+    cut = begin + 4 * kept + (2 if kept else 0)
+    content = replaced(content[:cut] + content[end:], 10, struct.pack("<i", cut))
+    first = decoded(content)[0].tolist()
+    assert first[:kept] == [list(color) for color in palette[:kept]]
+    assert first[kept + 1 :] == [[0, 0, 0]] * (7 - kept)
+
+
 def test_a_wide_image_is_kept_whole_and_centered_on_white() -> None:
     image = Image.new("RGB", (16, 8), "red")
     image.paste("blue", (8, 0, 16, 8))

@@ -32,6 +32,12 @@ def test_a_run_with_a_limit_of_time_warms_up_by_its_updates_and_then_goes_by_the
     assert at == [0, 3, 9, 50, 70]
 
 
+def test_a_schedule_that_rises_by_itself_goes_by_the_time_from_the_beginning() -> None:
+    progress = Progress(data="", examples=0, updates=3, seconds=30)
+    config = Config(max_minutes=1, warmup_steps=10, schedule="one_cycle")
+    assert progress.position(config, 100) == 50
+
+
 def test_inverse_sqrt_halves_when_the_steps_are_four_times_as_many() -> None:
     assert rates(99, 4, 16, 64, schedule="inverse_sqrt", warmup_steps=4) == [1, 0.5, 0.25]
 

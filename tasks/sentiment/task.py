@@ -125,11 +125,10 @@ class Sentiment(Task[SentimentConfig]):
     def build_model(self) -> keras.Model:
         """Builds the classifier."""
         config, words = self.config, self.tokenizers["text"].vocabulary_size
-        learned = self.tokenizers.get("learned", self.tokenizers["text"])
         pretrained = TokenEmbedding(words, config.embedding_units)
         finetune(pretrained, config)
         model = SentimentClassifier(
-            build_embedding(config, learned.vocabulary_size),
+            build_embedding(config, self._learned_words),
             pretrained if self._vectors else None,
             build_encoder_stack(config),
             Pooling(config.pooling, bidirectional=_has_halves(config)),
@@ -138,6 +137,15 @@ class Sentiment(Task[SentimentConfig]):
         )
         model({"tokens": np.full([1, 2], EOS)})
         return model
+
+    @property
+    def _learned_words(self) -> int:
+        """How many words, the first of the vocabulary, have a learned vector."""
+        if "learned" in self.tokenizers:
+            return self.tokenizers["learned"].vocabulary_size
+        words = self.tokenizers["text"].vocabulary_size
+        # Runs from before `learned` was kept gave vectors to some of the pretrained words as well.
+        return min(words, self.config.vocabulary_size) if self._vectors else words
 
     def initialize(self, model: keras.Model) -> None:
         """Fills in the pretrained vectors and says how many of the words have one."""
