@@ -81,21 +81,44 @@ class ScaledRates(keras.optimizers.Optimizer):
         }
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates one weight at its own rate."""
-        scale = self._scales.get(self._get_variable_index(variable), 1.0)
-        super().update_step(gradient, variable, learning_rate * scale)
+        """Updates one weight at its own rate, at which it also decays."""
+        rate = learning_rate * self._scales.get(self._get_variable_index(variable), 1.0)
+        if self.weight_decay and self._use_weight_decay(variable):
+            variable.assign_sub(variable * tf.cast(self.weight_decay * rate, variable.dtype))
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        """Leaves decay to `update_step`: Keras would take the same rate for all weights."""
 
 
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam in one operation a weight: the same numbers in half the time.
 
     Measured on 2 cores with 8 million weights: 10 ms a step, where Keras's takes 22.
+
+    Where Keras corrects the bias of all moments by the updates of the optimizer, here a weight that
+    was frozen counts its own: its first steps would be several times too large.
     """
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes the moments, and counts for each weight the updates that it missed."""
+        if not self.built:
+            super().build(variables)
+            self._missed = self.add_variable(
+                (len(variables),), dtype="int64", aggregation="only_first_replica", name="missed"
+            )
+
+    def begin_with(self, weights: Sequence[keras.Variable]) -> None:
+        """Begins to update weights that have been frozen until now."""
+        missed = self._missed.numpy()
+        missed[[self._get_variable_index(weight) for weight in weights]] = self.iterations.numpy()
+        self._missed.assign(missed)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one weight and its moments."""
         index = self._get_variable_index(variable)
-        updates = tf.cast(self.iterations + 1, variable.dtype)
+        missed = tf.convert_to_tensor(self._missed.value)[index]
+        updates = tf.cast(tf.cast(self.iterations + 1, "int64") - missed, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,

@@ -13,7 +13,7 @@ from nlp_suite.config import Config
 from nlp_suite.encoded import Array
 from nlp_suite.layers import grow_sampling, rate_scales, thaw
 from nlp_suite.losses import margin
-from nlp_suite.optimization import make_average, make_optimizer
+from nlp_suite.optimization import FusedAdam, make_average, make_optimizer
 from nlp_suite.task import Rollout, Task
 
 Tensors = Any
@@ -66,9 +66,9 @@ class Learner(MultiWorkerModel):
         self.built = True
         optimizer = make_optimizer(config)
         optimizer.build(network.trainable_variables)
-        getattr(optimizer, "inner_optimizer", optimizer).set_scales(rate_scales(network))
         # XLA would compile anew for every length of a batch: 1.3 s each.
         self.compile(optimizer, jit_compile=False)
+        self.bare_optimizer.set_scales(rate_scales(network))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -117,8 +117,16 @@ class Learner(MultiWorkerModel):
         is_other = (rollout is None) != (self.rollout is None)
         self.rollout = rollout
         grow_sampling(self.network, (epoch + 1) / self.config.epochs)
+        frozen = [weight for weight in self.network.weights if not weight.trainable]
         if thaw(self.network, epoch) or is_other:
             self.make_train_function(force=True)
+        if isinstance(optimizer := self.bare_optimizer, FusedAdam):
+            optimizer.begin_with([weight for weight in frozen if weight.trainable])
+
+    @property
+    def bare_optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer itself, without what scales the loss for it."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def forget(self) -> None:
         """Sets the carried state to zero, for the beginning of a stream."""

@@ -90,6 +90,30 @@ def test_biases_do_not_decay() -> None:
     assert (float(kernel.numpy()), float(bias.numpy())) == (0.5, 1.0)
 
 
+def test_a_weight_that_was_frozen_takes_its_first_step_at_the_rate() -> None:
+    """Under a steady gradient each step of Adam is the rate, the first of a weight as well."""
+    early, late = keras.Variable(0.0), keras.Variable(0.0)
+    optimizer = make_optimizer(Config(learning_rate=0.01))
+    assert isinstance(optimizer, FusedAdam)
+    optimizer.build([early, late])
+    one = tf.constant(1.0)
+    for _ in range(100):
+        optimizer.apply([one], [early])
+    optimizer.begin_with([late])
+    optimizer.apply([one, one], [early, late])
+    assert float(early.numpy()) == pytest.approx(-1.01, rel=1e-3)
+    assert float(late.numpy()) == pytest.approx(-0.01, rel=1e-3)
+
+
+def test_weights_decay_at_their_own_rate() -> None:
+    low, high = keras.Variable(1.0, name="low"), keras.Variable(1.0, name="high")
+    optimizer: Any = make_optimizer(Config(optimizer="adamw", weight_decay=0.5, learning_rate=1.0))
+    optimizer.build([low, high])
+    optimizer.set_scales({low.path: 0.1})
+    optimizer.apply([tf.constant(0.0), tf.constant(0.0)], [low, high])
+    assert [float(weight.numpy()) for weight in (low, high)] == pytest.approx([0.95, 0.5])
+
+
 @pytest.mark.parametrize("name", ["adam", "sgd", "adafactor", "nt_asgd"])
 def test_every_optimizer_goes_downhill(name: Any) -> None:
     weight = keras.Variable(np.full([2, 2], 3.0, np.float32))
