@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import regex
 
 from nlp_suite.specials import BOS
 
@@ -73,7 +74,8 @@ def nearest_source(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+")
+    # As scikit-learn's own pattern, but for marks, which are parts of words in many scripts.
+    vectorizer = TfidfVectorizer(tokenizer=regex.compile(r"\w+").findall, token_pattern=None)
     known = vectorizer.fit_transform(train_sources).T.tocsr()
     asked = vectorizer.transform(test_sources)
     nearest: list[int] = []

@@ -219,12 +219,13 @@ class Learner(MultiWorkerModel):
                 variable.assign(tf.stack([variable.value[0], position]))
 
     def _gradients(
-        self, inputs: Tensors, targets: Tensors, rows: slice
+        self, inputs: Tensors, targets: Tensors, rows: slice, part: Any = 0
     ) -> tuple[Any, Any, list[Any]]:
         """Gives the mean loss of some rows, its weight, and its gradients, scaled and dense."""
         gain, smoothing = 1.0, self.config.label_smoothing
         if self.rollout:
-            inputs, targets, gain = self.rollout(self.network, inputs, targets, self._turn())
+            seed = self._turn() * self.config.micro_batches + part
+            inputs, targets, gain = self.rollout(self.network, inputs, targets, seed)
             smoothing = 0.0
         with tf.GradientTape() as tape:
             # What was drawn without dropout has its probability without dropout.
@@ -253,7 +254,7 @@ class Learner(MultiWorkerModel):
         def add(i: Any, total_loss: Any, total_weight: Any, sums: list[Any]) -> tuple[Any, ...]:
             rows = slice(i * size // parts, (i + 1) * size // parts)
             some_inputs = {name: tensor[rows] for name, tensor in inputs.items()}
-            loss, weight, gradients = self._gradients(some_inputs, targets[rows], rows)
+            loss, weight, gradients = self._gradients(some_inputs, targets[rows], rows, i)
             sums = [total + weight * g for total, g in zip(sums, gradients, strict=True)]
             return i + 1, total_loss + weight * loss, total_weight + weight, sums
 

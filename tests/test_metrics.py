@@ -167,6 +167,12 @@ def test_captions_get_the_scores_of_the_reference_code() -> None:
 
 def test_captions_are_compared_without_case_and_punctuation() -> None:
     assert words("It's a (red) CAT, no. 7 — été!") == ["it's", "a", "red", "cat", "no", "7", "été"]
+
+
+def test_marks_are_parts_of_words_and_scripts_without_spaces_are_cut_by_characters() -> None:
+    assert words("की का हिन्दी") == ["की", "का", "हिन्दी"]
+    assert words("nai\u0308ve, o\u0302ter") == ["nai\u0308ve", "o\u0302ter"]
+    assert words("红色的car, 2台") == ["红", "色", "的", "car", "2", "台"]
     assert captioning(["A red cat."], [["a red, cat"]])["exact_match"] == 1.0
 
 

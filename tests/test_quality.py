@@ -119,7 +119,7 @@ def test_jobs_run_in_processes_that_share_the_cores(tmp_path: Path) -> None:
     parallel = min(2, cores)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(tmp_path))
-        run_all(jobs, parallel, lambda job: done.append(job.name))
+        run_all(jobs, parallel, "here", lambda job: done.append(job.name))
     assert sorted(done) == ["a", "b"]
     for name in names:
         assert len(json.loads((tmp_path / name / "cores").read_text())) == cores // parallel
@@ -130,7 +130,7 @@ def test_a_job_that_fails_is_named_and_does_not_stop_the_others(tmp_path: Path) 
     good = Job("good", tmp_path / "good", measure=("this",))
     done: list[str] = []
     with pytest.raises(UserError, match=r"1 of 2 jobs failed\. Read .*bad/output\.log\."):
-        run_all([bad, good], 1, lambda job: done.append(job.name))
+        run_all([bad, good], 1, "here", lambda job: done.append(job.name))
     assert done == ["good"]
     assert "No module named no_such_module" in (bad.folder / "output.log").read_text()
 
@@ -138,14 +138,42 @@ def test_a_job_that_fails_is_named_and_does_not_stop_the_others(tmp_path: Path) 
 def test_more_jobs_at_a_time_than_cores_are_refused() -> None:
     cores = len(os.sched_getaffinity(0))
     with pytest.raises(UserError, match=rf"`parallel` must be from 1 to .*, {cores}\."):
-        run_all([], cores + 1, lambda job: None)
+        run_all([], cores + 1, "here", lambda job: None)
 
 
 def test_a_finished_run_is_not_measured_again(tmp_path: Path) -> None:
     job = Job("toy", tmp_path / "run", measure=("no_such_module",))
     measured(job.folder, 20.0)
-    job.run()
+    job.run("here")
     assert job.result() == {"bleu": 20.0, "minutes": 2.0}
+
+
+def test_each_run_keeps_on_what_it_was_measured(tmp_path: Path) -> None:
+    job = Job("toy", tmp_path / "run", measure=("this",))
+    job.run("There.")
+    measured(job.folder, 20.0)
+    job.run("Here.")
+    (result,) = systems([job.result()], {})["this suite"]
+    assert result["setting"] == "There."
+    row = {"name": "toy", "minutes": 2, "metrics": ["bleu"], "higher_is_better": True}
+    assert render([{**row, "setting": "Here.", "systems": {"this suite": [result]}}]).endswith(
+        "\n\nThere.\n"
+    )
+
+
+def test_seeds_together_are_measured_again_after_one_of_them_was_trained_again(
+    tmp_path: Path,
+) -> None:
+    plan = Plan.of(TOY, tmp_path, 2, seeds=2, peer_seeds=0)
+    (together,) = plan.together
+    measured(together.folder, 20.0)
+    assert together.is_measured
+    weights = plan.ours[1].folder / "weights.weights.h5"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    os.utime(weights, (time.time() + 60, time.time() + 60))
+    assert not together.is_measured
+    assert together.folder != Plan.of(TOY, tmp_path, 2, seeds=3, peer_seeds=0).together[0].folder
 
 
 def test_a_comparison_replaces_its_own_row_and_no_other(tmp_path: Path) -> None:

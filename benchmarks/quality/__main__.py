@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.quality import curve, results
 from benchmarks.quality.comparisons import COMPARISONS, Comparison, Peer
-from benchmarks.quality.jobs import Job, cores_of_a_job, own_job, run_all
+from benchmarks.quality.jobs import WEIGHTS, Job, cores_of_a_job, own_job, run_all
 from nlp_suite.arguments import Argument, closest, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from nlp_suite.errors import UserError
@@ -96,11 +96,12 @@ class Plan:
         }
         runs = [flag for job in ours for flag in ("--runs", str(job.folder))]
         command = ("benchmarks.quality.together", comparison.task, *runs)
-        ensemble = place / "together"
+        ensemble = place / f"{seeds}-together"
         together = Job(
             f"{comparison.name}, {seeds} seeds together",
             ensemble,
             measure=(*command, "--folder", str(ensemble)),
+            needs=tuple(job.folder / WEIGHTS for job in ours),
         )
         return cls(comparison, minutes, ours, peers, [together] if seeds > 1 else [])
 
@@ -187,8 +188,8 @@ def compare(
     def report(job: Job) -> None:
         results.save(REPORTS, plan_of[job].found(said))
 
-    run_all([job for plan in plans for job in plan.jobs], parallel, report)
-    run_all([job for plan in plans for job in plan.together], parallel, report)
+    run_all([job for plan in plans for job in plan.jobs], parallel, said, report)
+    run_all([job for plan in plans for job in plan.together], parallel, said, report)
 
 
 def peer_job(peer: Peer, folder: Path, minutes: float, seed: int) -> Job:

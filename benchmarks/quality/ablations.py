@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.quality.comparisons import COMPARISONS
 from benchmarks.quality.jobs import Job, cores_of_a_job, own_job, run_all
-from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes
+from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes, settings
 from nlp_suite.arguments import Argument, closest, parse_arguments
 from nlp_suite.console import import_tensorflow, orderly_exit
 from nlp_suite.demo import read_json
@@ -143,7 +143,7 @@ def ablate(
         }
         save(REPORTS, task, {"minutes": limits[task], "setting": said, "changes": found})
 
-    run_all(list(task_of), parallel, report)
+    run_all(list(task_of), parallel, said, report)
 
 
 def default_minutes(task: str) -> float:
@@ -212,7 +212,7 @@ def section(task: str, found: Mapping[str, Any]) -> str:
     headings = ("", "flags", *metrics, f"{metrics[0]} changes by", "minutes", "seeds")
     return (
         f"\n## {task.replace('_', ' ').capitalize()}, {found['minutes']:g} minutes\n\n"
-        f"{markdown(headings, rows)}\n{found['setting']}\n"
+        f"{markdown(headings, rows)}\n{settings(changes.values(), found['setting'])}\n"
     )
 
 

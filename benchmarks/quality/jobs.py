@@ -14,8 +14,9 @@ from typing import Any
 
 from nlp_suite.demo import read_json
 from nlp_suite.errors import UserError
-from nlp_suite.files import is_newer
+from nlp_suite.files import is_newer, replace_text
 
+WEIGHTS, SETTING = "weights.weights.h5", "setting.txt"
 Command = tuple[str, ...]
 """A module, and its arguments."""
 
@@ -29,21 +30,26 @@ class Job:
         folder: Its run's folder, which also keeps what the commands print, in `output.log`.
         measure: Writes metrics.json into the folder.
         train: Trains before that, or says that all is trained already; without it, `measure` does.
+        needs: Weights of other runs that are measured with it.
     """
 
     name: str
     folder: Path
     measure: Command
     train: Command = ()
+    needs: tuple[Path, ...] = ()
 
     @property
     def is_measured(self) -> bool:
         """Whether metrics.json is there, and not older than the weights."""
-        report, weights = self.folder / "metrics.json", self.folder / "weights.weights.h5"
-        return report.exists() and (not weights.exists() or is_newer(report, weights))
+        report, weights = self.folder / "metrics.json", (self.folder / WEIGHTS, *self.needs)
+        return report.exists() and all(is_newer(report, w) for w in weights if w.exists())
 
-    def run(self) -> None:
+    def run(self, setting: str) -> None:
         """Does what is not done already; a run that was interrupted goes on.
+
+        Args:
+            setting: On what, when and by which command, which is kept beside what is measured.
 
         Raises:
             CalledProcessError: When a command fails.
@@ -53,12 +59,14 @@ class Job:
             self._call(self.train)
         if not self.is_measured:
             self._call(self.measure)
+            replace_text(self.folder / SETTING, setting)
 
     def result(self) -> dict[str, Any]:
-        """Reads what was measured: all of metrics.json, and the minutes of training."""
-        summary = self.folder / "summary.json"
+        """Reads what was measured: metrics.json, the minutes of training, and the setting."""
+        summary, setting = self.folder / "summary.json", self.folder / SETTING
         minutes = read_json(summary)["minutes"] if summary.exists() else None
-        return {**read_json(self.folder / "metrics.json"), "minutes": minutes}
+        told = {"setting": setting.read_text()} if setting.exists() else {}
+        return {**read_json(self.folder / "metrics.json"), "minutes": minutes, **told}
 
     def _call(self, command: Command) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,12 +122,15 @@ def cores_of_a_job(parallel: int) -> int:
     return cores // parallel
 
 
-def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) -> None:
+def run_all(
+    jobs: Sequence[Job], parallel: int, setting: str, on_done: Callable[[Job], None]
+) -> None:
     """Runs jobs, so many at a time, each on cores of its own.
 
     Args:
         jobs: What to do.
         parallel: Jobs at a time.
+        setting: On what, when and by which command.
         on_done: Called after each job that went well.
 
     Raises:
@@ -128,7 +139,7 @@ def run_all(jobs: Sequence[Job], parallel: int, on_done: Callable[[Job], None]) 
     failed = []
     pool = _pool(parallel)
     try:
-        running = {pool.submit(job.run): job for job in jobs}
+        running = {pool.submit(job.run, setting): job for job in jobs}
         for future in as_completed(running):
             job = running[future]
             if isinstance(future.exception(), subprocess.CalledProcessError):

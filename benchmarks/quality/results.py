@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.comparisons import Comparison
-from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes
+from benchmarks.quality.tables import Result, cell, difference, markdown, mean_minutes, settings
 from nlp_suite.demo import read_json
 from nlp_suite.files import replace_text
 
@@ -132,4 +132,5 @@ def _section(found: Found) -> str:
     )
     headings = ("system", *found["metrics"], "minutes", "seeds")
     title = f"{found['name'].capitalize()}, {found['minutes']:g} minutes"
-    return f"\n## {title}\n\n{markdown(headings, rows)}\n{found['setting']}\n"
+    said = settings(found["systems"].values(), found["setting"])
+    return f"\n## {title}\n\n{markdown(headings, rows)}\n{said}\n"

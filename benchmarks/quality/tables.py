@@ -81,3 +81,21 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     written = ["| " + " | ".join(line) + " |\n" for line in lines]
     written.insert(1, "|" + "---|" * len(headings) + "\n")
     return "".join(written)
+
+
+def settings(systems: Iterable[Iterable[Result]], otherwise: str) -> str:
+    r"""Tells on what, when and by which commands some systems were measured.
+
+    Args:
+        systems: Results that know their `setting`, or do not.
+        otherwise: What is told where none knows it.
+
+    Returns:
+        Each setting once, a paragraph each.
+
+    Example:
+        >>> settings([[{"setting": "Here."}, {"setting": "There."}], [{"setting": "Here."}]], "")
+        'Here.\n\nThere.'
+    """
+    told = (result["setting"] for results in systems for result in results if "setting" in result)
+    return "\n\n".join(dict.fromkeys(told)) or otherwise

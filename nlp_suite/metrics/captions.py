@@ -7,13 +7,13 @@ WordNet and is measured where NLTK finds it.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+import regex
 from sacrebleu.metrics.bleu import BLEU
 
 from nlp_suite.metrics.cider import cider_d
@@ -21,7 +21,9 @@ from nlp_suite.metrics.cider import cider_d
 Words = list[str]
 
 _log = logging.getLogger(__name__)
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_LETTERS = rf"[[\p{{L}}\p{{M}}\p{{N}}]--{_UNSPACED}]+"
+_WORD = regex.compile(rf"(?V1){_UNSPACED}\p{{M}}*|{_LETTERS}(?:['’]{_LETTERS})*")
 
 
 def captioning(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

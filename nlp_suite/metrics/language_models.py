@@ -11,9 +11,11 @@ def language_modeling(
 ) -> dict[str, float]:
     """Measures the surprise of a language model at some texts.
 
-    Per word, character and byte it is comparable across tokenizers, for these are counted in the
-    text itself: words stand between spaces, and the end of each text counts as one character and
-    one byte, as a line break would, but as no word.
+    Per word, character and byte it is comparable across tokenizers that can write any text, for
+    these are counted in the text itself: words stand between spaces, and the end of each text
+    counts as one character and one byte, as a line break would, but as no word. A tokenizer of
+    words guesses less: it need not spell unknown words, nor tell capitals, and its figures are
+    smaller.
 
     Args:
         total_log_probability: Natural logarithm of the probability of all the texts.

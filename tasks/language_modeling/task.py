@@ -177,7 +177,7 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
     def statistics(
         self, examples: Iterable[Example], outcomes: Iterable[Prediction]
     ) -> metrics.Statistics:
-        """Gives log-probabilities and bytes: runs of different tokenizers compare as well."""
+        """Gives log-probabilities and bytes: runs of subwords and of characters compare as well."""
         pairs = zip(examples, outcomes, strict=True)
         rows = [(o["log_probability"], len(str(e["text"]).encode()) + 1.0) for e, o in pairs]
         return metrics.Statistics("bits_per_byte", np.array(rows))
