@@ -240,7 +240,8 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
         The task with its settings and tokenizers, and the model.
 
     Raises:
-        UserError: When the folder holds no run of this task, or one without weights yet.
+        UserError: When the folder holds no run of this task, one without weights yet, or one whose
+            weights do not fit.
     """
     content = _read_config(run_dir)
     if content["task"] != task_class.name:
@@ -255,7 +256,14 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
         )
     task = task_class(_restore_config(task_class.config_class, content), load_tokenizers(run_dir))
     model = task.build_model()
-    model.load_weights(run_dir / WEIGHTS)
+    try:
+        model.load_weights(run_dir / WEIGHTS)
+    except ValueError as error:
+        raise UserError(
+            f"`run-dir` must hold weights that fit the network. Received: run_dir={run_dir}, "
+            f"trained by nlp_suite {content['versions']['nlp_suite']}, where this is "
+            f"{nlp_suite.__version__}. Use that version, or train anew in another --run-dir."
+        ) from error
     return task, model
 
 

@@ -147,6 +147,13 @@ class Learner(MultiWorkerModel):
             state[f"carried/{i}"] = tf.cast(rows, tf.float32).numpy()
         return state
 
+    def fits(self, state: dict[str, Array]) -> bool:
+        """Whether a state is one of such a network and optimizer."""
+        return all(
+            name in state and state[name].shape == tuple(variable.shape)
+            for name, variable in self._variables().items()
+        )
+
     def set_state(self, state: dict[str, Array]) -> None:
         """Goes back to what `state` gave, for `fit` to go on from, half way in an epoch or not."""
         for name, variable in self._variables().items():

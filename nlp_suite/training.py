@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite import devices
+from nlp_suite import __version__, devices
 from nlp_suite.averaging import EpochWeights
 from nlp_suite.batch_size import batch_size_of, too_large
 from nlp_suite.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
@@ -205,7 +205,8 @@ class Loop:
         """Sets everything to what it was at a checkpoint.
 
         Raises:
-            UserError: When the training examples are not those that the run was begun with.
+            UserError: When the training examples are not those that the run was begun with, or the
+                network or the optimizer is another one.
         """
         progress = Progress(**checkpoint.state)
         if progress.data != self.progress.data:
@@ -213,6 +214,12 @@ class Loop:
                 f"`data` must be what the run was begun with, {progress.examples} training "
                 f"examples. Received: data={self.config.data}, {self.progress.examples} examples, "
                 "which differ. Give another --run-dir to begin anew."
+            )
+        if not self.learner.fits(checkpoint.arrays):
+            raise UserError(
+                "`run-dir` must hold a run that was begun by this version of nlp_suite, "
+                f"{__version__}. Received: run_dir={self.run_dir}, whose checkpoint does not fit. "
+                "Go on with the version that began it, or give another --run-dir."
             )
         self.learner.set_state(checkpoint.arrays)
         if self.cluster.is_chief:

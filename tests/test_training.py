@@ -19,7 +19,7 @@ import tensorflow as tf
 from tiny import InMemory, TinyClassifier, TinyConfig, TinyLanguageModel, texts
 
 from nlp_suite import epoch
-from nlp_suite.checkpoints import latest_checkpoint
+from nlp_suite.checkpoints import latest_checkpoint, save_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
 from nlp_suite.progress import Progress
@@ -447,6 +447,28 @@ def test_a_full_disk_ends_a_run_with_one_line_and_nothing_good_is_lost(
     train(TinyClassifier(QUICK), tmp_path / "full")
     train(TinyClassifier(QUICK), tmp_path / "whole")
     assert_same_run(TinyClassifier, tmp_path / "full", tmp_path / "whole")
+
+
+def test_what_another_version_began_is_refused_in_one_line(tmp_path: Path) -> None:
+    train(TinyClassifier(QUICK), tmp_path)
+    checkpoint = latest_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    state = checkpoint.state
+    arrays = {name: array for name, array in checkpoint.arrays.items() if name != "optimizer/2"}
+    save_checkpoint(tmp_path / "checkpoints", state["updates"], arrays, state)
+    with pytest.raises(UserError, match="`run-dir` must hold a run that was begun by this version"):
+        train(TinyClassifier(replace(QUICK, epochs=3)), tmp_path)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
+    train(TinyClassifier(QUICK), tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["units"] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="`run-dir` must hold weights that fit") as refused:
+        restore(TinyClassifier, tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 def test_restore_needs_a_run_of_the_task(tmp_path: Path) -> None:
