@@ -36,7 +36,7 @@ TOY = Comparison(
 
 
 def measured(folder: Path, bleu: float, minutes: float = 2.0) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps({"bleu": bleu}))
     (folder / "summary.json").write_text(json.dumps({"minutes": minutes}))
 
