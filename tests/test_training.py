@@ -460,6 +460,7 @@ def test_what_another_version_began_is_refused_in_one_line(tmp_path: Path) -> No
         train(TinyClassifier(replace(QUICK, epochs=3)), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
     train(TinyClassifier(QUICK), tmp_path)
     path = tmp_path / "config.json"
