@@ -117,10 +117,7 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
     try:
         for batch in batches(examples, ROWS_AT_ONCE):
             encode = encode or _trace(task, tuple(batch))
-            try:
-                inputs, targets = encode(batch)
-            except tf.errors.InvalidArgumentError as error:
-                raise _first_refused(encode, batch, rows) or error from error
+            inputs, targets = _encode(encode, batch, rows)
             for name, tensor in {**inputs, "targets": targets}.items():
                 if name not in files:
                     files[name] = (folder / f"{name}.values").open("wb")
@@ -151,6 +148,16 @@ def _trace(task: Task[Any], features: tuple[str, ...]) -> Any:
     """Traces `encode` once, for batches of any size."""
     batch = {name: tf.TensorSpec([None], tf.string) for name in features}
     return tf.function(task.encode, autograph=False).get_concrete_function(batch)
+
+
+def _encode(encode: Any, batch: Tensors, begin: int) -> Any:
+    """Encodes a batch, whose rows are counted from `begin`, and names the first that is refused."""
+    try:
+        return encode(batch)
+    except tf.errors.InvalidArgumentError as error:
+        if (refused := _first_refused(encode, batch, begin)) is None:
+            raise
+        raise refused from error
 
 
 def _first_refused(encode: Any, batch: Tensors, begin: int) -> EncodingError | None:

@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -313,6 +313,20 @@ def _read_config(run_dir: Path) -> dict[str, Any]:
     return content
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], free: set[str]) -> list[str]:
+    """Says in words which settings differ; those of before may lack one that is new.
+
+    Example:
+        >>> differences({"units": 4, "seed": 0}, {"units": 5, "seed": 1, "cell": "gru"}, {"seed"})
+        ['units was 4 and is 5']
+    """
+    return [
+        f"{name} was {before[name]!r} and is {now[name]!r}"
+        for name in now
+        if name in before and before[name] != now[name] and name not in free
+    ]
+
+
 def _has_learned(run_dir: Path) -> bool:
     """Tells whether a run has come to its first checkpoint, so that there is something to keep.
 
@@ -332,13 +346,7 @@ def _holds_this(task: Task[Any], run_dir: Path) -> bool:
     content = _read_config(run_dir)
     before = {"task": content["task"], **content["config"]}
     now = json.loads(json.dumps({"task": task.name, **dataclasses.asdict(task.config)}))
-    changes = [
-        f"{name} was {before[name]!r} and is {now[name]!r}"
-        for name in now
-        if name in before
-        and before[name] != now[name]
-        and name not in CHANGEABLE | _evaluation_settings(type(task.config))
-    ]
+    changes = differences(before, now, CHANGEABLE | _evaluation_settings(type(task.config)))
     if changes and _has_learned(run_dir):
         raise UserError(
             f"`run-dir` holds another run. Received: run_dir={run_dir}, where "

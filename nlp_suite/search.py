@@ -15,6 +15,7 @@ from nlp_suite.config import Config
 from nlp_suite.errors import UserError
 from nlp_suite.files import replace_text
 from nlp_suite.progress import Progress
+from nlp_suite.runs import differences
 from nlp_suite.task import Task
 from nlp_suite.training import train
 from nlp_suite.watching import write_csv
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 RANDOM_TRIALS = 4
 """Trials drawn at random, and run to their end, before there is something to learn from."""
-CHANGEABLE = {"threads", "workers", "mlflow", "checkpoint_minutes", "keep_checkpoints", "retries"}
+HARMLESS = {"threads", "workers", "mlflow", "checkpoint_minutes", "keep_checkpoints", "retries"}
 """Settings that may differ when a search goes on, because scores stay comparable."""
 SETTINGS = "settings"
 """Under what name a study keeps the settings that it was begun with."""
@@ -114,12 +115,7 @@ def _check_same(study: optuna.Study, config: Config, folder: Path) -> None:
     if not study.trials:
         study.set_user_attr(SETTINGS, now)
     before = study.user_attrs.get(SETTINGS, now)
-    changes = [
-        f"{name} was {before[name]!r} and is {now[name]!r}"
-        for name in now
-        if name in before and before[name] != now[name] and name not in CHANGEABLE
-    ]
-    if changes:
+    if changes := differences(before, now, HARMLESS):
         raise UserError(
             f"`folder` holds a search with other settings. Received: folder={folder}, where "
             f"{'; '.join(changes)}. Give the flags it was begun with, or another --folder."

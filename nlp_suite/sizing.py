@@ -8,13 +8,14 @@ square root, too. Lengths follow from the longest texts but one in a hundred.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import regex
+
 from nlp_suite.config import Config
-from nlp_suite.specials import MAX_CHARACTERS
+from nlp_suite.specials import MAX_CHARACTERS, UNSPACED
 
 if TYPE_CHECKING:
     from nlp_suite.task import Task
@@ -25,10 +26,7 @@ VOCABULARY = (500, 50_000)
 UNITS = (64, 512)
 CHARACTERS = (1_000, MAX_CHARACTERS)
 """Limits within which sizes are chosen; a default beyond them is one as well."""
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
-"""Thai, Lao, Burmese, Khmer, Kana and Han: scripts without spaces between words."""
+_UNSPACED = regex.compile(UNSPACED)
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ def count_words(text: str) -> int:
         >>> count_words("to be or not"), count_words("学而时习之"), count_words("Python 很好用")
         (4, 2, 2)
     """
-    unspaced = len(UNSPACED.findall(text))
-    return len(UNSPACED.sub(" ", text).split()) + unspaced // 2
+    unspaced = len(_UNSPACED.findall(text))
+    return len(_UNSPACED.sub(" ", text).split()) + unspaced // 2
 
 
 def most_tokens(text: str, tokenizer: str) -> int:

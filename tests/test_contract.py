@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def mean_loss(case: Case, inputs: dict[str, Any], targets: Any) -> Any:
 def test_the_name_is_the_folders(case: Case) -> None:
     package = type(case.task).__module__.split(".")
     assert package == ["tasks", case.task.name, "task"]
+
+
+def test_tokenizers_cut_no_text_that_the_data_may_have(case: Case) -> None:
+    config = replace(case.task.config, max_characters=50_000)
+    tokenizers = type(case.task)(config).learn_tokenizers(case.task.examples("train"))
+    limits = [t.max_characters for t in tokenizers.values() if hasattr(t, "max_characters")]
+    assert limits
+    assert set(limits) == {50_000}
 
 
 def test_encode_traces_with_an_unknown_batch_size(case: Case) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_without_a_memory_the_source_is_read_alone(task: Translation) -> None:
         assert inputs["source"].to_list() == [
             [*task.writer.encode(tf.constant(TEXTS[:1])).to_list()[0], EOS]
         ]
+
+
+@pytest.mark.parametrize("option", [{"fuzzy_match": 0.0}, {"memory_size": 0}], ids=str)
+def test_a_memory_that_was_learned_can_be_left_out(
+    option: dict[str, float], task: Translation
+) -> None:
+    """As by `evaluate --fuzzy-match 0`, which asks what the memory is worth."""
+    with_memory = task.encode({"en": tf.constant(TEXTS[:1]), "de": tf.constant(["x"])})[0]
+    plain = Translation(replace(task.config, **option), task.tokenizers)  # type: ignore[arg-type]
+    inputs, _ = plain.encode({"en": tf.constant(TEXTS[:1]), "de": tf.constant(["x"])})
+    assert inputs["source"].to_list() == [
+        [*task.writer.encode(tf.constant(TEXTS[:1])).to_list()[0], EOS]
+    ]
+    assert with_memory["source"].to_list() != inputs["source"].to_list()
 
 
 def test_the_words_of_places_include_those_of_the_memory(task: Translation) -> None:

@@ -126,10 +126,9 @@ directions, 335 GFLOP for 10,000 of them. One core does 58 to 91 GFLOP/s in floa
 so two cores at work on nothing else need some 2.3 seconds. In beam search a fifth of a step is
 attention to a memory that is repeated for each hypothesis.
 
-All this depends on the machine. On two cores of an Intel Xeon with AMX, where a call of a traced
-function that adds 1 takes 0.4 milliseconds, TensorFlow's small operations cost more, and PyTorch's
-do not: language modeling is 1.58 times as fast as stock Keras there (1.54-1.65) and 0.68 times as
-fast as PyTorch (0.66-0.75; `--only training --task language_modeling`, 2026-11-23).
+All this depends on the machine. On two cores of an Intel Xeon with AMX, language modeling is 1.58
+times as fast as stock Keras (1.54-1.65) and 0.68 times as fast as PyTorch (0.66-0.75; `--only
+training --task language_modeling`, 2026-11-23).
 
 Ten million rows (`--only rows --rows 10000000`, 2026-11-22, beside other work): 11,870 rows a
 second, 33,926 tokens a second in training, and 1,234 MB, 340 more than of ten thousand."""

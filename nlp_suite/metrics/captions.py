@@ -17,13 +17,13 @@ import regex
 from sacrebleu.metrics.bleu import BLEU
 
 from nlp_suite.metrics.cider import cider_d
+from nlp_suite.specials import UNSPACED
 
 Words = list[str]
 
 _log = logging.getLogger(__name__)
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
-_LETTERS = rf"[[\p{{L}}\p{{M}}\p{{N}}]--{_UNSPACED}]+"
-_WORD = regex.compile(rf"(?V1){_UNSPACED}\p{{M}}*|{_LETTERS}(?:['’]{_LETTERS})*")
+_LETTERS = rf"[[\p{{L}}\p{{M}}\p{{N}}]--{UNSPACED}]+"
+_WORD = regex.compile(rf"(?V1){UNSPACED}\p{{M}}*|{_LETTERS}(?:['’]{_LETTERS})*")
 
 
 def captioning(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
