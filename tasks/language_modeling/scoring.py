@@ -14,9 +14,10 @@ from nlp_suite.text import PAD
 from tasks.language_modeling.cache import NeuralCache
 
 LANES = 16
-"""Pieces in which a text is scored side by side; each begins with a state of zeros."""
+"""Pieces in which a text is scored side by side."""
 WINDOW = 128
-"""Tokens scored in one call."""
+"""Tokens scored in one call, and read before each piece but the first: what came earlier hardly
+matters any more."""
 
 
 def score_tokens(model: keras.Model, inputs: Any, targets: Any) -> Any:
@@ -83,11 +84,21 @@ def _windows(model: keras.Model, score: Any, inputs: Any, targets: Any) -> Itera
     tokens = np.pad(inputs, padding, constant_values=PAD).reshape(lanes, length)
     following = np.pad(targets, padding, constant_values=PAD).reshape(lanes, length)
     traced = tf.function(score, reduce_retracing=True)
-    state = model.zero_state(lanes)
+    state = _first_states(model, tokens)
     for begin in range(0, length, WINDOW):
         window = slice(begin, begin + WINDOW)
         scored, state = traced(tokens[:, window], following[:, window], state)
         yield scored, following[:, window]
+
+
+def _first_states(model: keras.Model, tokens: Any) -> Any:
+    """Reads the end of every lane, after which the next one begins; the first begins at zero."""
+    start, lanes = model.zero_state(1), len(tokens) - 1
+    if not lanes:
+        return start
+    ends = {"tokens": tokens[:-1, -WINDOW:]}
+    _, read = model.call_with_state(ends, model.zero_state(lanes), training=False)
+    return keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), start, read)
 
 
 def _gains(logits: Any, targets: Any) -> Any:
