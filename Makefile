@@ -25,7 +25,7 @@ setup: $(VENV)/.installed ## Make .venv and install the project there, once
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@echo "Installing into $(VENV); a few minutes the first time."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.13")'
 	@$(PYTHON) -m venv $(VENV)
 	@PYTHONUNBUFFERED=1 $(BIN)/pip install --disable-pip-version-check --progress-bar off --editable '.[dev,serve]' \
 	  | while read -r line; do printf '\r\033[K%.78s' "$$line"; done; echo
@@ -60,7 +60,7 @@ quality: setup ## Train every task and its peers, and write benchmarks/quality.m
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
 
 .PHONY: kills
-kills: setup ## Kill training runs at random moments, compare them, and write benchmarks/kills.md (10 minutes)
+kills: setup ## Kill training runs at random moments, compare them, and write benchmarks/kills.md (20 minutes)
 	@$(BIN)/python -m benchmarks.kills $(ARGS)
 
 .PHONY: serve

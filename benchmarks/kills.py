@@ -6,7 +6,7 @@ A sentiment, a translation and a language-modeling run are killed (SIGKILL) whil
 steps, in saves and in evaluations, each time gone on with, and compared with a run that was left
 alone: weights, optimizer, averages, random states, the best weights and the history, bit for bit.
 Dropout, averaged weights and early stopping are on. Half of the kills hit runs in float32, half of
-them runs in mixed_bfloat16. Writes benchmarks/kills.md; 20 kills a task take about ten minutes.
+them runs in mixed_bfloat16. Writes benchmarks/kills.md; 20 kills a task take a quarter of an hour.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Each field's docstring gives the reason for its default and becomes the help of 
 own configuration inherits what it uses and redeclares a field where another default suits better::
 
     @dataclass(frozen=True, kw_only=True)
-    class SentimentConfig(RecurrentConfig, Config):
-        units: int = 128
+    class ToyConfig(RecurrentConfig, Config):
+        units: int = 8
 """
 
 from __future__ import annotations

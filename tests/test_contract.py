@@ -22,12 +22,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from cases import HARD_TEXTS, ROOT, TASKS, Case, as_bytes, assert_same, tiny_case
+from starlette.testclient import TestClient
 
 from nlp_suite import standalone
 from nlp_suite.datasets import Example, Examples
 from nlp_suite.ensembles import Ensemble
 from nlp_suite.export import export
 from nlp_suite.runs import WEIGHTS, open_run, restore, save_weights
+from nlp_suite.serving.app import make_app
+from nlp_suite.serving.models import load_models
 from nlp_suite.text import PAD
 
 
@@ -250,6 +253,20 @@ def test_the_readme_shows_how_to_load_the_export(
     exec(code, {})
     assert len(code.splitlines()) <= 10
     assert capsys.readouterr().out.strip()
+
+
+def test_the_server_answers_the_request_that_is_documented(case: Case, exported: Path) -> None:
+    pages = (ROOT / "docs" / "exports.md").read_text()
+    shown = re.findall(r"(/v1/models/(\w+):predict) \\\n *-d '(.*)'", pages)
+    requests = [(route, body) for route, name, body in shown if name == case.task.name]
+    if not requests:
+        pytest.skip("no request is shown for this task; a new one need not be there")
+    ((route, body),) = requests
+    headers = {"Content-Type": "application/json"}
+    with TestClient(make_app(load_models(exported.parents[2])), headers=headers) as client:
+        response = client.post(route, content=body)
+    assert response.status_code == 200
+    assert len(response.json()["predictions"]) == len(json.loads(body)["instances"])
 
 
 def hard_inputs(case: Case) -> Iterator[Example]:

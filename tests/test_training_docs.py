@@ -1,4 +1,4 @@
-"""The scripts of docs/training.md that set TF_CONFIG, run as they stand there with stand-ins."""
+"""What docs/training.md shows runs as it stands there; scripts for clusters with stand-ins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ PYTHON = """
 echo "$TF_CONFIG" > "config-$(ls config-* 2> /dev/null | wc -l)"
 echo "$@" > arguments
 """
+LABELS = {"good": "positive", "bad": "negative"}
 SCONTROL = "printf 'node1\\nnode2\\n'"
 SRUN = """
 shift
@@ -86,3 +87,17 @@ def script_of(pod: dict[str, Any]) -> str:
     assert container["command"] == ["bash", "-c"]
     (script,) = container["args"]
     return str(script)
+
+
+def test_a_task_is_trained_and_used_from_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    rows = [f"{word} film {i}\t{label}" for i in range(40) for word, label in LABELS.items()]
+    (tmp_path / "reviews.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    metrics, answer = capsys.readouterr().out.splitlines()[-2:]
+    assert "'accuracy'" in metrics
+    assert "'label'" in answer
+    assert (tmp_path / "saved_models" / "reviews" / "run" / "summary.json").exists()

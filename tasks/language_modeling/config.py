@@ -25,7 +25,7 @@ class CacheConfig(EvaluationConfig):
     """Tokens that `evaluate` remembers with the states in which they came, to expect them again in
     like states (Grave et al. 2017); 500 and more pay on texts that keep to a topic, 0 has none."""
     cache_theta: float = 0.0
-    """How much liker states count for more; 0 takes what is best on the validation split."""
+    """How strongly similar states are preferred; 0 takes what is best on the validation split."""
     cache_lambda: float = 0.0
     """Share of the cache in the probability; 0 takes what is best on the validation split."""
 
@@ -57,6 +57,9 @@ class LanguageModelingConfig(
     """Peak rate of the optimizer; high, for there is time for a few passes only."""
     schedule: Schedule = "cosine"
     """How the rate changes over the run; cosine ends it with the smallest loss."""
+    patience: int = 0
+    """Epochs without a better validation score before the run stops; 0 never stops early, for with
+    the cosine schedule the best epochs are the last, however long the score stood still before."""
     warmup_steps: int = 200
     """Steps in which the rate rises to its peak, which is high."""
     decode: Decode = "sample"
