@@ -26,6 +26,9 @@ AT_ONCE = 2
 products of a recurrence keep one busy."""
 PIECES = re.compile(r"\w{1,10}|[^\w\s]")
 """Words, or parts of long ones, and punctuation marks."""
+MOST_BYTES = 2**18
+"""Bytes of the texts that are answered together, each counted as long as the longest of them: one
+of 20,000 characters among many short ones would take gigabytes of padding."""
 ASSERTION = "assertion failed: ["
 
 
@@ -88,9 +91,32 @@ def answers(
     iterator = chain(first, iterator)
     while window := list(islice(iterator, ahead)):
         order = sorted(range(len(window)), key=lambda place: _length(window[place], features))
-        batched = batches((window[place] for place in order), batch_size, features)
-        predictions = dict(zip(order, _side_by_side(answer, list(batched)), strict=True))
+        groups = _groups([window[place] for place in order], batch_size, features)
+        batched = [next(batches(group, len(group), features)) for group in groups]
+        predictions = dict(zip(order, _side_by_side(answer, batched), strict=True))
         yield from (predictions[place] for place in range(len(window)))
+
+
+def _groups(
+    examples: Sequence[Example], batch_size: int, features: tuple[str, ...]
+) -> Iterator[list[Example]]:
+    """Cuts examples into batches, smaller ones where texts are long."""
+    texts = [name for name in features if name != "image"]
+    group: list[Example] = []
+    longest = 0
+    for example in examples:
+        length = sum(_bytes(example[name]) for name in texts)
+        padded = (len(group) + 1) * max(longest, length)
+        if group and (len(group) == batch_size or padded > MOST_BYTES):
+            yield group
+            group, longest = [], 0
+        group.append(example)
+        longest = max(longest, length)
+    yield group
+
+
+def _bytes(text: str | bytes) -> int:
+    return len(text.encode() if isinstance(text, str) else text)
 
 
 def _side_by_side(

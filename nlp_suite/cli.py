@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,6 +104,8 @@ def _run(
     *context: Application,
 ) -> NoReturn:
     """Picks the verb, runs it and ends the process."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     with orderly_exit():
         _dispatch(command, summary, verbs, sys.argv[1:] if argv is None else argv, *context)
     sys.exit(0)

@@ -26,6 +26,7 @@ AT_LEAST = {
     **dict.fromkeys(("batch_tokens", "warmup_steps", "patience", "retries", "seed", "workers"), 0),
     **dict.fromkeys(("learning_rate", "weight_decay", "clip_norm", "max_minutes", "threads"), 0),
     **dict.fromkeys(("plateau_patience", "layer_rate_factor", "bptt"), 1),
+    **dict.fromkeys(("units", "embedding_units", "depth", "image_size", "max_characters"), 1),
     **dict.fromkeys(("beam_width", "beam_groups", "n_best", "max_length"), 1),
     **dict.fromkeys(("min_length", "no_repeat_ngram", "top_k", "temperature", "sampling_seed"), 0),
     **dict.fromkeys(("coverage_penalty", "diversity_penalty", "average_checkpoints"), 0),
@@ -176,6 +177,16 @@ class Config(DataConfig, OptimizationConfig, DeviceConfig):
                 "`batch_size` must be a number where batch_tokens decides. Received: "
                 f"batch_size=auto, batch_tokens={self.batch_tokens}. Leave one of them out."
             )
+        if self.optimizer == "nt_asgd" and self.ema:
+            raise UserError(
+                "`ema` must be 0 with nt_asgd, which has an average of its own. Received: "
+                f"ema={self.ema}. Pass --ema 0."
+            )
+        if self.average_checkpoints == 1:
+            raise UserError(
+                "`average_checkpoints` must be at least 2 epochs, or 0 for none. Received: "
+                "average_checkpoints=1. Pass --average-checkpoints 5."
+            )
         for name in ("ema", "label_smoothing"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise UserError(f"`{name}` must be from 0 to below 1. Received: {name}={value}.")
@@ -276,6 +287,26 @@ class TransferConfig(FinetuningConfig):
     layer_rate_factor: float = 1.0
     """Times that each layer of --init-from learns faster than the one below it; Howard & Ruder took
     2.6."""
+
+    def check_transfer(self) -> None:
+        """Refuses settings that would have no effect.
+
+        Raises:
+            UserError: When pretrained vectors are to be read beside those of another run, or layers
+                to learn one after the other where none come from another run.
+        """
+        if self.init_from == "none":
+            if self.unfreeze == "gradual" or self.layer_rate_factor != 1:
+                raise UserError(
+                    "`unfreeze` and `layer_rate_factor` need the layers of `init_from`. Received: "
+                    f"unfreeze={self.unfreeze}, layer_rate_factor={self.layer_rate_factor:g}, "
+                    "init_from=none. Pass --init-from RUN."
+                )
+        elif (embeddings := getattr(self, "embeddings", "none")) != "none":
+            raise UserError(
+                "`embeddings` must be none with `init_from`, whose network has read its own "
+                f"vectors alone. Received: embeddings={embeddings}. Pass --embeddings none."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,8 +168,8 @@ def _silent_stderr() -> Iterator[None]:
 def _stdin_lines() -> Iterator[bytes]:
     if sys.stdin.isatty():
         print("One input a line; Ctrl-D ends.", file=sys.stderr)
-    for line in sys.stdin.buffer:
-        yield line.rstrip(b"\r\n")
+    for number, line in enumerate(sys.stdin.buffer):
+        yield (line if number else line.removeprefix(BOM_UTF8)).rstrip(b"\r\n")
 
 
 def _parse_object(names: Sequence[str], line: bytes) -> dict[str, bytes]:
@@ -189,8 +190,8 @@ def _raw_value(name: str, value: bytes) -> bytes:
     path = os.fsdecode(value)
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        reason = f"{error.strerror}. Received: input={path}"
+    except (OSError, ValueError) as error:  # a NUL byte
+        reason = f"{getattr(error, 'strerror', error)}. Received: input={path}"
         raise UserError(f"`input` must be the path of an image: {reason}") from None
     check_image(content)
     return content

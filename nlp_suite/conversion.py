@@ -115,7 +115,8 @@ def convert(
         manifest["measured"] = asdict(measurement)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         card = portable_card(task, version, manifest, str(measurement), metrics or {})
-        (folder / "model_card.md").write_text(card, encoding="utf-8")
+        path = folder / "model_card.md"
+        path.write_text(card, encoding="utf-8", errors="backslashreplace")
     return to / str(version), measurement
 
 

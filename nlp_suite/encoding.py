@@ -25,6 +25,8 @@ from nlp_suite.files import write_beside
 from nlp_suite.task import Task
 
 ROWS_AT_ONCE = 1024
+IMAGES_AT_ONCE = 64
+"""Rows with an image, of which a thousand can be gigabytes."""
 
 
 class EncodingError(ValueError):
@@ -114,8 +116,9 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path) -> None:
     lengths: dict[str, list[Array]] = {}
     columns: dict[str, dict[str, Any]] = {}
     rows = 0
+    size = IMAGES_AT_ONCE if "image" in task.serving_inputs else ROWS_AT_ONCE
     try:
-        for batch in batches(examples, ROWS_AT_ONCE):
+        for batch in batches(examples, size):
             encode = encode or _trace(task, tuple(batch))
             inputs, targets = _encode(encode, batch, rows)
             for name, tensor in {**inputs, "targets": targets}.items():

@@ -70,7 +70,8 @@ class Epoch(keras.callbacks.Callback):
             self.model.stop_training = True
         elif progress.step < self.count and self._is_time_to_save():
             loop.save(loop.learner.state())
-        self.interrupts.obey()
+        if progress.step < self.count and not self.model.stop_training:
+            self.interrupts.obey()  # else once the epoch is validated and saved
 
     def _check(self, loss: float) -> None:
         """Looks whether the run goes well, and shows where it is."""

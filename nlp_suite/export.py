@@ -61,7 +61,7 @@ def export(
         description = describe(task, signatures, functions)
         (folder / SIGNATURE_FILE).write_text(json.dumps(description, indent=2), encoding="utf-8")
         card = model_card(task, version, description, metrics or {})
-        (folder / "model_card.md").write_text(card, encoding="utf-8")
+        (folder / "model_card.md").write_text(card, encoding="utf-8", errors="backslashreplace")
     return to / str(version)
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from nlp_suite.config import Config, StreamConfig
 from nlp_suite.encoded import Array, Column, Encoded, Splits
+from nlp_suite.errors import UserError
 from nlp_suite.task import Task
 
 WINDOW = 100
@@ -318,6 +319,11 @@ def make_feeds(task: Task[Any], splits: Splits, batch_size: int) -> Feeds:
         )
     streams = min(batch_size, len(train.targets.values), len(validation.targets.values))
     streams -= streams % tf.distribute.get_strategy().num_replicas_in_sync
+    if not streams:
+        raise UserError(
+            "`batch_size` must be at least the number of devices that share it. Received: "
+            f"batch_size={batch_size}. Pass a larger one, or --workers 1."
+        )
     return Feeds(
         StreamFeed(
             train,

@@ -49,7 +49,8 @@ def write_beside(path: Path) -> Iterator[Path]:
 def sweep(folder: Path) -> None:
     """Removes what processes that were killed in the midst of `write_beside` left in a folder.
 
-    Nobody else may be writing there at the moment.
+    Nobody else may be writing there at the moment. Other hidden folders stay, such as
+    `.venv.disabled`: those of `write_beside` hold at most what they are named after, new and old.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -59,7 +60,10 @@ def sweep(folder: Path) -> None:
         []
     """
     for workspace in folder.glob(".*.????????"):
-        if workspace.is_dir():  # and no swap file of an editor
+        if not workspace.is_dir():  # but a swap file of an editor
+            continue
+        own = {workspace.name[1 : -len(".????????")], "replaced"}
+        if {path.name for path in workspace.iterdir()} <= own:
             shutil.rmtree(workspace)
 
 

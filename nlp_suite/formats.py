@@ -49,6 +49,11 @@ precision=int8. Use --format litert.
                 f"`precision` must be float32 with format={self.format}. "
                 f"Received: precision={self.precision}. Use --format litert."
             )
+        if self.format != "litert" and self.max_tokens != ExportConfig.max_tokens:
+            raise UserError(
+                f"`max_tokens` needs format=litert; others take texts of any length. Received: "
+                f"max_tokens={self.max_tokens}, format={self.format}. Leave it out."
+            )
         for name, least in {"max_tokens": 2, "sample_size": 1, "tolerance": 0}.items():
             if (value := getattr(self, name)) < least:
                 raise UserError(f"`{name}` must be at least {least}. Received: {name}={value}.")

@@ -181,15 +181,16 @@ class GeneratingTask(Task[ConfigT]):
             of a given `target`.
         """
         config = self.config
+        widest = max(MAX_BEAM_WIDTH, config.beam_width, config.n_best)
 
         def beam(**arguments: Any) -> Tensors:
             inputs, options = self._split(arguments)
-            options["beam_width"] = tf.clip_by_value(options["beam_width"], 1, MAX_BEAM_WIDTH)
+            options["beam_width"] = tf.clip_by_value(options["beam_width"], 1, widest)
             return self._attentive(self._beam(model, self.start(model, inputs), options), inputs)
 
         def sampled(**arguments: Any) -> Tensors:
             inputs, options = self._split(arguments)
-            options["samples"] = tf.clip_by_value(options["samples"], 1, MAX_BEAM_WIDTH)
+            options["samples"] = tf.clip_by_value(options["samples"], 1, widest)
             return self._attentive(self._sample(model, self.start(model, inputs), options), inputs)
 
         def scored(target: Any, **inputs: Any) -> Tensors:
@@ -315,7 +316,8 @@ class GeneratingTask(Task[ConfigT]):
         """Tells the raw inputs of a call from its options, and keeps the length within bounds."""
         inputs = {name: arguments[name] for name in self.serving_inputs}
         options = {name: value for name, value in arguments.items() if name not in inputs}
-        options["max_length"] = tf.clip_by_value(options["max_length"], 1, MAX_LENGTH)
+        longest = max(MAX_LENGTH, self.config.max_length)
+        options["max_length"] = tf.clip_by_value(options["max_length"], 1, longest)
         return inputs, options
 
     def _attentive(self, hypotheses: Hypotheses, inputs: Tensors) -> Tensors:

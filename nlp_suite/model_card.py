@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 import nlp_suite
+from nlp_suite.config import Config
 from nlp_suite.signatures import Signature
 from nlp_suite.task import Task
 
@@ -208,7 +209,7 @@ def _origin(task: Task[Any], metrics: Mapping[str, Any], used: Mapping[str, str]
 
 Data: {data}. What the model says derives from it: its licence and its limits apply. Settings:
 
-{_indented(json.dumps(asdict(task.config), indent=2))}
+{_indented(json.dumps(_settings(task.config), indent=2))}
 
 ## Metrics
 
@@ -218,6 +219,11 @@ Data: {data}. What the model says derives from it: its licence and its limits ap
 
 Made with {", ".join(f"{k} {v}" for k, v in used.items())}. The code is licensed under Apache-2.0.
 """
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Gives the settings but for the address of a tracking server, which may hold a password."""
+    return {name: value for name, value in asdict(config).items() if name != "mlflow"}
 
 
 def _indented(text: str) -> str:

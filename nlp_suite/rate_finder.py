@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from nlp_suite import devices
 from nlp_suite.batch_size import batch_size_of
 from nlp_suite.encoding import encode_splits
 from nlp_suite.feed import make_feeds
+from nlp_suite.files import sweep
 from nlp_suite.plots import learning_rates
 from nlp_suite.runs import learn_tokenizers
 from nlp_suite.step import Learner
@@ -77,15 +78,24 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
     """
     chosen = devices.configure(task.config)
     learn_tokenizers(task)
-    encoded = folder / "encoded"
-    shutil.rmtree(encoded, ignore_errors=True)  # left by a call with other settings that was killed
-    splits = encode_splits(task, encoded)
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)  # of what a call that was killed has left
+    with TemporaryDirectory(prefix=".encoded.", dir=folder) as workspace:
+        trial = _trial(task, chosen, Path(workspace) / "encoded", steps)
+    learning_rates(trial.rates, trial.losses, trial.suggestion, folder / "learning_rates.png")
+    return trial
+
+
+def _trial(task: Task[Any], chosen: devices.Devices, folder: Path, steps: int) -> RateTrial:
+    """Encodes the examples into a folder, and trains on them."""
+    splits = encode_splits(task, folder)
     size = batch_size_of(task, splits, chosen)
     keras.utils.set_random_seed(task.config.seed)
     with chosen.scope():
         network = build_network(task)
         feed = make_feeds(task, splits, size).train
         learner = Learner(task, network, task.config, feed.streams)
+        learner.begin(0)
         growth = _Growth(steps)
         learner.fit(
             feed.dataset(0).repeat(),
@@ -94,10 +104,7 @@ def find_rate(task: Task[Any], folder: Path, steps: int = 200) -> RateTrial:
             shuffle=False,
             verbose=0,
         )
-    shutil.rmtree(encoded)
-    trial = RateTrial(growth.rates, growth.losses)
-    learning_rates(trial.rates, trial.losses, trial.suggestion, folder / "learning_rates.png")
-    return trial
+    return RateTrial(growth.rates, growth.losses)
 
 
 class _Growth(keras.callbacks.Callback):

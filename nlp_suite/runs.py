@@ -38,6 +38,8 @@ TaskT = TypeVar("TaskT", bound=Task[Any])
 CONFIG = "config.json"
 WEIGHTS = "weights.weights.h5"
 SUMMARY = "summary.json"
+OWN_NAMES = (CONFIG, WEIGHTS, SUMMARY, "encoded", "checkpoints", "epochs")
+"""What a run replaces and removes, but for its tokenizers, with which it begins."""
 
 CHANGEABLE = {
     "epochs",
@@ -115,8 +117,10 @@ def only_here(run_dir: Path) -> Iterator[None]:
 
     Raises:
         TryAgainError: When one does already.
+        UserError: When there are files of others that a run would replace.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
+    _refuse_files_of_others(run_dir)
     descriptor = os.open(run_dir, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,6 +134,36 @@ def only_here(run_dir: Path) -> Iterator[None]:
         ) from error
     finally:
         os.close(descriptor)  # which unlocks, as the end of a killed process does
+
+
+def _refuse_files_of_others(run_dir: Path) -> None:
+    """Refuses a folder that is no run's and has something of a name that a run would replace."""
+    if _is_run(run_dir):
+        return
+    tokenizers = list((run_dir / "tokenizers").glob("*"))  # what a run writes first
+    foreign = [name for name in OWN_NAMES if (run_dir / name).exists()]
+    foreign += [path.name for path in tokenizers if not _is_tokenizer(path)]
+    if foreign:
+        raise UserError(
+            "`run-dir` must be a folder of its own. Received: "
+            f"run_dir={run_dir}, where {foreign[0]} is no run's. Give another --run-dir."
+        )
+
+
+def _is_run(run_dir: Path) -> bool:
+    try:
+        content = json.loads((run_dir / CONFIG).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"task", "config"} <= content.keys()
+
+
+def _is_tokenizer(path: Path) -> bool:
+    try:
+        load_tokenizer(path)
+    except (UserError, OSError):
+        return False
+    return True
 
 
 @contextmanager
@@ -258,7 +292,7 @@ def restore(task_class: type[TaskT], run_dir: Path) -> tuple[TaskT, keras.Model]
     model = task.build_model()
     try:
         model.load_weights(run_dir / WEIGHTS)
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # of another network, or a file that was cut short
         raise UserError(
             f"`run-dir` must hold weights that fit the network. Received: run_dir={run_dir}, "
             f"trained by nlp_suite {content['versions']['nlp_suite']}, where this is "
@@ -303,13 +337,12 @@ def _restore_config(config_class: type[Config], content: dict[str, Any]) -> Conf
 
 
 def _read_config(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / CONFIG
-    if not path.exists():
+    if not _is_run(run_dir):
         raise UserError(
             f"`run-dir` must be the folder of a run. Received: run_dir={run_dir}, which has no "
-            "config.json. Train first, or name another folder with --run-dir."
+            "config.json of one. Train first, or name another folder with --run-dir."
         )
-    content: dict[str, Any] = json.loads(path.read_text())
+    content: dict[str, Any] = json.loads((run_dir / CONFIG).read_text())
     return content
 
 

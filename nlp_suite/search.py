@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from nlp_suite.config import Config
-from nlp_suite.errors import UserError
+from nlp_suite.errors import TryAgainError, UserError
 from nlp_suite.files import replace_text
 from nlp_suite.progress import Progress
-from nlp_suite.runs import differences
+from nlp_suite.runs import differences, is_full_disk
 from nlp_suite.task import Task
 from nlp_suite.training import train
 from nlp_suite.watching import write_csv
@@ -160,7 +160,11 @@ def _try(
         run = train(task_class(dataclasses.replace(config, **values)), run_dir, stop_if_hopeless)
     except _HopelessError:
         study.tell(trial, state=TrialState.PRUNED)
+    except TryAgainError:
+        raise  # another search is at this trial
     except UserError as error:
+        if isinstance(error.__cause__, Exception) and is_full_disk(error.__cause__):
+            raise  # the others would fail as well
         print(error, file=sys.stderr)
         study.tell(trial, state=TrialState.FAIL)
     else:

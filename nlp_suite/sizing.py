@@ -137,7 +137,7 @@ def sizes_for(config: Config, amount: Amount, tuned_on: int, *, is_stream: bool)
     if hasattr(config, "max_length"):
         # As much again for a text that is longer than any seen.
         sizes["max_length"] = -(-(2 * amount.written + 10) // 10) * 10
-    else:
+    elif getattr(config, "long_rows", "truncate") == "truncate":
         limit = CHARACTERS[1]
         sizes["max_characters"] = _within(CHARACTERS, limit, _rounded(4 * amount.characters))
     return sizes

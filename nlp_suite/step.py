@@ -111,14 +111,23 @@ class Learner(MultiWorkerModel):
             metric.update_state(targets, logits, weights)
         return {m.name: m.result() for m in (self.loss_metric, *self.task_metrics)}
 
-    def begin(self, epoch: int) -> None:
-        """Makes ready for an epoch, or a part of one: what is frozen, and what is learned from."""
+    def begin(self, epoch: int, step: int = 0) -> None:
+        """Makes ready for an epoch, or the rest of one: what is frozen, and what is learned from.
+
+        Args:
+            epoch: Its number, from 0.
+            step: Steps of it that are done.
+        """
         rollout = self.task.rollout(epoch)
         is_other = (rollout is None) != (self.rollout is None)
         self.rollout = rollout
         grow_sampling(self.network, (epoch + 1) / self.config.epochs)
+        before = [weight.trainable for weight in self.network.weights]
+        if not step:  # as the epoch before left it, for a run that goes on from there
+            thaw(self.network, epoch - 1)
         frozen = [weight for weight in self.network.weights if not weight.trainable]
-        if thaw(self.network, epoch) or is_other:
+        thaw(self.network, epoch)
+        if before != [weight.trainable for weight in self.network.weights] or is_other:
             self.make_train_function(force=True)
         if isinstance(optimizer := self.bare_optimizer, FusedAdam):
             optimizer.begin_with([weight for weight in frozen if weight.trainable])

@@ -206,7 +206,7 @@ class Loop:
 
         Raises:
             UserError: When the training examples are not those that the run was begun with, or the
-                network or the optimizer is another one.
+                network, the optimizer or the number of carried states is another one.
         """
         progress = Progress(**checkpoint.state)
         if progress.data != self.progress.data:
@@ -221,6 +221,13 @@ class Loop:
                 f"{__version__}. Received: run_dir={self.run_dir}, whose checkpoint does not fit. "
                 "Go on with the version that began it, or give another --run-dir."
             )
+        streams = self.feeds.train.streams
+        if streams and len(rows := checkpoint.arrays["carried/0"]) != streams:
+            raise UserError(
+                f"`workers` must divide the {len(rows)} pieces in which the run reads the text. "
+                f"Received: workers={self.config.workers}, which reads {streams}. Pass the "
+                "--workers it was begun with."
+            )
         self.learner.set_state(checkpoint.arrays)
         if self.cluster.is_chief:
             checkpoint.detach(self.run_dir / WEIGHTS)
@@ -234,7 +241,7 @@ class Loop:
         """Trains an epoch, or the rest of one, and looks at how good the network is by then."""
         progress = self.progress
         epoch = progress.epoch
-        self.learner.begin(epoch)
+        self.learner.begin(epoch, progress.step)
         # Decided here by the progress, which is in the checkpoint that `_take` comes too late for.
         if self.learner.average and progress.has_stalled(self.config):
             self.learner.average.start()
@@ -266,6 +273,7 @@ class Loop:
         progress.history.append({"epoch": passed, "minutes": minutes, **metrics})
         self.watch.epoch(progress, self.config.epochs, self.task.watched, samples)
         self.save(state)
+        interrupts.obey()  # a signal that came in the last step
         if self.cluster.is_chief:
             self.epoch_weights.prune(progress.history)
         self.tracker.epoch(progress)

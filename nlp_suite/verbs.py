@@ -109,7 +109,10 @@ def evaluate(app: Application, command: str, argv: Sequence[str]) -> None:
 
     from nlp_suite.evaluation import Evaluation
 
-    evaluation = Evaluation.of(task, model, task.examples(part))
+    examples = task.examples(part)
+    for note in task.dataset.notes:
+        print(note, file=sys.stderr)
+    evaluation = Evaluation.of(task, model, examples)
     report = evaluation.report(part, baseline=baseline)
     if ensemble:
         report["ensemble"] = ensemble
@@ -192,6 +195,8 @@ def rates(app: Application, command: str, argv: Sequence[str]) -> None:
         command, rates.__doc__, flags, argv, config_file=True, recipes=app.recipes
     )
     folder, steps = values.pop("folder"), values.pop("steps")
+    if steps < 2:
+        raise UserError(f"`steps` must be at least 2. Received: steps={steps}.")
     task = app.task(values)
 
     from nlp_suite.rate_finder import TELLING_FALL, find_rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -315,3 +316,38 @@ def test_a_class_that_a_task_does_not_define_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AttributeError, match=r"`unfinished\.config` must define `CONFIG`"):
         cli.main("unfinished", ["train"])
+
+
+def test_the_first_line_of_stdin_may_begin_with_a_byte_order_mark(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    type_in(monkeypatch, "\ufeffFirst.\nSecond.\n".encode())
+    assert list(raw_examples(("text",), [])) == [{"text": b"First."}, {"text": b"Second."}]
+
+
+def test_a_path_with_a_nul_byte_is_refused() -> None:
+    with pytest.raises(UserError, match="`input` must be the path of an image: embedded null byte"):
+        list(raw_examples(("image",), ["a\0b"]))
+
+
+def test_names_that_are_not_utf_8_are_shown(
+    toy: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / os.fsdecode(b"cr\xedtica.tsv")).write_text("words\tlabel\n")
+    assert toy("inspect", "--data", os.fsdecode(bytes(tmp_path) + b"/cr\xedtica.tsv")) in (0, 2)
+    assert "cr\\udcedtica" in "".join(capsys.readouterr())
+
+
+def test_evaluate_says_which_rows_it_left_out(
+    toy: Command, toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["text\tlabel", *("is it so\tquestion", "it is so\tstatement", "\tquestion")]
+    (tmp_path / "test.tsv").write_text("\n".join(lines))
+    flags = ("--data", tmp_path, "--bad-rows", "skip")
+    assert toy("evaluate", "--run-dir", toy_run, *flags) == 0
+    assert "bad rows left out: 1" in capsys.readouterr().err
+
+
+def test_a_rate_needs_two_steps_to_grow(toy: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toy("rates", "--steps", "1") == 2
+    assert "`steps` must be at least 2" in capsys.readouterr().err

@@ -418,3 +418,24 @@ def test_a_fault_on_a_quoted_cell_does_not_stop_a_csv(write: Write) -> None:
     assert isinstance(fault, Fault)
     assert isinstance(row, Row)
     assert (fault.line, row.line) == (2, 3)
+
+
+LABELS = {"good": "positive", "bad": "negative"}
+
+
+def test_a_label_is_never_cut(write: Write) -> None:
+    rows = [f"{word} film {n}\t{label}" for n in range(40) for word, label in LABELS.items()]
+    path = write("a.tsv", "\n".join(["text\tlabel", *rows]))
+    found = examples(opened(path, REVIEWS, max_characters=3))
+    assert {(e["text"], e["label"]) for e in found} == {("goo", "positive"), ("bad", "negative")}
+
+
+def test_a_json_line_nested_too_deeply_is_a_fault_of_its_line(write: Write) -> None:
+    (fault,) = read(write("a.jsonl", "[" * 100_000))
+    assert str(fault).startswith("a.jsonl:1: expected a JSON object")
+
+
+def test_a_file_may_begin_with_a_tilde(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("~nobody.tsv", "text\tlabel\ngood\tpos\n")
+    monkeypatch.chdir(path.parent)
+    assert read(Path("~nobody.tsv")) == [(2, {"text": "good", "label": "pos"})]

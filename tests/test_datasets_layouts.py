@@ -372,3 +372,9 @@ def test_a_feature_is_found_by_its_name_before_its_aliases() -> None:
     feature = Feature("caption", "text", ("captions", "text"))
     assert feature.find(["text", "CAPTIONS"]) == "CAPTIONS"
     assert feature.find(["title"]) is None
+
+
+def test_a_byte_order_mark_in_a_label_folder_is_not_text(tmp_path: Path) -> None:
+    lay(tmp_path, {"train/neg/1.txt": "\ufeffbad", "train/pos/1.txt": "good"})
+    rows = every_row(opened(tmp_path, REVIEWS))
+    assert [row.texts["text"] for row in rows if isinstance(row, Row)] == ["bad", "good"]

@@ -263,3 +263,24 @@ def test_feeding_without_attention_is_refused() -> None:
     embedding = TokenEmbedding(VOCABULARY, 3)
     with pytest.raises(UserError, match=r"`input_feeding` needs attention"):
         Decoder(embedding, RNNStack("gru", 4), Logits(VOCABULARY), input_feeding=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_decoder_that_goes_step_by_step_drops_weights_in_every_precision(precision: str) -> None:
+    """Training reads with it outside of a layer's call, where Keras casts no variables."""
+    with policy(precision):
+        decoder = Decoder(
+            TokenEmbedding(VOCABULARY, 3),
+            RNNStack("lstm", 4, weight_drop=0.5),
+            Logits(VOCABULARY),
+            Attention("general"),
+            input_feeding=True,
+        )
+        decoder.build((None, None), (None, None, 4))
+        randomize(decoder)
+    state, memory = context(decoder)
+    plain, dropped = (
+        decoder.read(TOKENS, state, memory, mask=MASK, training=training)[0]
+        for training in (False, True)
+    )
+    assert np.abs(arrays(plain) - arrays(dropped)).max() > 0.01

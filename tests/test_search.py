@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tiny import TinyClassifier, TinyConfig
 from nlp_suite import search as searching
 from nlp_suite.datasets import Examples
 from nlp_suite.encoding import encode_splits
-from nlp_suite.errors import UserError
+from nlp_suite.errors import TryAgainError, UserError
 from nlp_suite.progress import Progress
 from nlp_suite.rate_finder import RateTrial, find_rate
 from nlp_suite.runs import Run, learn_tokenizers
@@ -126,12 +127,11 @@ class FewWords(TinyClassifier):
 
 def test_the_rate_finder_keeps_and_takes_no_tokens_of_another_vocabulary(tmp_path: Path) -> None:
     find_rate(TinyClassifier(CONFIG), tmp_path, steps=2)
-    assert not (tmp_path / "encoded").exists()
     killed = TinyClassifier(CONFIG)
     learn_tokenizers(killed)
-    encode_splits(killed, tmp_path / "encoded")
+    encode_splits(killed, tmp_path / ".encoded.killed_0" / "encoded")
     find_rate(FewWords(CONFIG), tmp_path, steps=2)
-    assert not (tmp_path / "encoded").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["learning_rates.png"]
 
 
 @pytest.mark.slow
@@ -155,3 +155,25 @@ def test_both_have_a_command(toy: Any, tmp_path: Path, capsys: pytest.CaptureFix
     assert toy("search", "--folder", tmp_path, "--trials", "1", "--epochs", "1") == 0
     assert capsys.readouterr().out == f"{tmp_path / 'best.yaml'}\n"
     assert toy("train", "--config", tmp_path / "best.yaml", "--run-dir", tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize(
+    "error", [TryAgainError("in use"), UserError("full")], ids=["in_use", "full_disk"]
+)
+def test_a_trial_that_could_not_be_tried_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: UserError
+) -> None:
+    """Another process is at it, or the disk is full: it is tried again when the search goes on."""
+    error.__cause__ = OSError(errno.ENOSPC, "")
+
+    def train(task: TinyClassifier, run_dir: Path, on_epoch: Any) -> Run:
+        (run_dir / "checkpoints").mkdir(parents=True)
+        raise error
+
+    monkeypatch.setattr(searching, "train", train)
+    with pytest.raises(UserError, match=str(error)):
+        search(TinyClassifier, CONFIG, tmp_path, trials=2)
+    assert (tmp_path / "trial-0" / "checkpoints").exists()
+    tried = pretend(monkeypatch)
+    search(TinyClassifier, CONFIG, tmp_path, trials=2)
+    assert len(tried) == 2

@@ -126,3 +126,9 @@ def test_the_chosen_sizes_are_kept_with_the_run_which_goes_on_with_them(
         assert not ended.value.code
     config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
     assert (config["vocabulary_size"], config["units"]) == (1_500, 64)
+
+
+def test_rows_that_are_to_be_refused_when_long_get_no_limit_of_their_own(reviews: Path) -> None:
+    settings = {"data": str(reviews), "long_rows": "refuse"}
+    config = Application("tasks.sentiment").task(settings).config
+    assert config.max_characters == SentimentConfig().max_characters

@@ -22,6 +22,9 @@ from nlp_suite import epoch
 from nlp_suite.checkpoints import latest_checkpoint, save_checkpoint
 from nlp_suite.encoded import Array
 from nlp_suite.errors import UserError
+from nlp_suite.feed import make_feeds
+from nlp_suite.files import sweep
+from nlp_suite.layers import freeze_until
 from nlp_suite.progress import Progress
 from nlp_suite.runs import WEIGHTS, only_here, open_run, restore
 from nlp_suite.step import Learner
@@ -150,6 +153,56 @@ def test_averaging_that_begins_with_an_epoch_begins_so_in_a_run_that_was_killed_
     state = final_state(tmp_path / "whole")
     averaged, started = float(state["average/0"]), float(state["average/1"])
     assert (averaged, started) == (16, 1)  # eight batches an epoch
+
+
+class Thawing(TinyClassifier):
+    """Learns its embedding from the second epoch on."""
+
+    def build_model(self) -> keras.Model:
+        model = super().build_model()
+        freeze_until(model.get_layer(index=1), 1)
+        return model
+
+
+def test_a_layer_that_thaws_with_an_epoch_does_so_in_a_run_that_was_killed_before_it(
+    tmp_path: Path,
+) -> None:
+    """Adam counts the updates of each weight from when it thawed."""
+    train(Thawing(QUICK), tmp_path / "whole")
+    train(Thawing(replace(QUICK, epochs=1)), tmp_path / "killed")
+    train(Thawing(QUICK), tmp_path / "killed")
+    assert_same_run(Thawing, tmp_path / "whole", tmp_path / "killed")
+    (missed,) = (a for n, a in final_state(tmp_path / "whole").items() if a.shape == (3,))
+    assert missed.tolist() == [8, 0, 0]  # eight batches an epoch
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_ends_the_run_once_it_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = epoch.Epoch.on_train_batch_end
+
+    def end(self: Any, batch: int, logs: Any = None) -> None:
+        if self.loop.progress.updates == 7:
+            signal.raise_signal(signal.SIGTERM)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(epoch.Epoch, "on_train_batch_end", end)
+    with pytest.raises(SystemExit):
+        train(TinyClassifier(QUICK), tmp_path)
+    checkpoint = latest_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert (checkpoint.state["updates"], checkpoint.state["epoch"]) == (8, 1)
+
+
+def test_a_run_does_not_go_on_with_another_number_of_carried_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(TinyLanguageModel(replace(QUICK, epochs=1)), tmp_path)
+    monkeypatch.setattr(
+        "nlp_suite.training.make_feeds", lambda task, splits, _: make_feeds(task, splits, 6)
+    )
+    with pytest.raises(UserError, match="`workers` must divide the 8 pieces"):
+        train(TinyLanguageModel(QUICK), tmp_path)
 
 
 @pytest.mark.slow
@@ -490,6 +543,7 @@ def test_two_processes_cannot_train_in_one_folder(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     leftover = tmp_path / "checkpoints" / ".000000009.abcd_123"
     leftover.mkdir(parents=True)
+    (tmp_path / "config.json").write_text('{"task": "tiny", "config": {}}')
     with only_here(tmp_path):
         assert not leftover.exists()
 
@@ -510,3 +564,36 @@ def test_sigterm_saves_the_step_that_was_done(tmp_path: Path) -> None:
     train(TinyClassifier(QUICK), tmp_path / "stopped")
     train(TinyClassifier(QUICK), tmp_path / "whole")
     assert_same_run(TinyClassifier, tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_hidden_folders_of_others_are_not_swept_away(tmp_path: Path) -> None:
+    for name in (".git.20250101/HEAD", ".weights.weights.h5.abcd_123/weights.weights.h5"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".git.20250101"]
+
+
+@pytest.mark.parametrize(
+    "name", ["encoded/mine", "checkpoints/mine", "config.json", "tokenizers/a"]
+)
+def test_a_folder_with_files_of_others_is_refused_as_a_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match="`run-dir` must be a folder of its own"):
+        train(TinyClassifier(QUICK), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+
+
+def test_a_run_may_begin_beside_other_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_weights_cut_short_are_refused_in_one_line(tmp_path: Path) -> None:
+    train(TinyClassifier(replace(QUICK, epochs=1)), tmp_path)
+    weights = tmp_path / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="`run-dir` must hold weights that fit"):
+        restore(TinyClassifier, tmp_path)

@@ -15,6 +15,8 @@ from nlp_suite.datasets.rows import Row
 from nlp_suite.errors import UserError
 from nlp_suite.layers import rate_scales, thaw
 from nlp_suite.runs import learn_tokenizers, restore
+from nlp_suite.text import WordTokenizer
+from nlp_suite.training import train
 from nlp_suite.transfer import build_network
 from tasks.language_modeling.config import LanguageModelingConfig
 from tasks.language_modeling.task import LanguageModeling
@@ -270,3 +272,81 @@ def test_images_are_not_written_as_splits(
     with pytest.raises(SystemExit, match="2"):
         main("tasks.captioning", ["split", "--to", str(tmp_path)])
     assert "`data` must hold texts alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["", "train.jsonl"])
+def test_splits_do_not_replace_the_data_they_are_made_of(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f'{{"text": "film {i}", "label": "{"ab"[i % 2]}", "more": {i}}}' for i in range(60)]
+    (tmp_path / "train.jsonl").write_text("\n".join(rows))
+    with pytest.raises(SystemExit, match="2"):
+        main("tasks.sentiment", ["split", "--data", f"{tmp_path / data}", "--to", f"{tmp_path}"])
+    assert "error: `to` must not be where the data is" in capsys.readouterr().err
+    assert (tmp_path / "train.jsonl").read_text() == "\n".join(rows)
+
+
+def test_a_classifier_has_the_labels_of_its_own_data(
+    reviews: Path, sentiment: Callable[..., Sentiment], tmp_path: Path
+) -> None:
+    """A run that started another one gives it its words, but not its labels."""
+    first = sentiment()
+    train(first, tmp_path / "first")
+    table = tmp_path / "reviews.tsv"
+    rows = [f"film {i}\t{'fresh' if i % 2 else 'rotten'}" for i in range(60)]
+    table.write_text("\n".join(["text\tlabel", *rows]))
+    config = replace(first.config, data=str(table), init_from=str(tmp_path / "first"))
+    second = Sentiment(config)
+    learn_tokenizers(second)
+    assert second.tokenizers["label"].vocabulary == ("fresh", "rotten")
+    assert second.tokenizers["text"].vocabulary == first.tokenizers["text"].vocabulary
+
+
+def test_an_embedding_that_also_scores_thaws_and_learns_as_an_embedding(
+    reviews: Path, language_model: Path
+) -> None:
+    """It is a layer of the model, and one within the logits."""
+    config = LanguageModelingConfig(
+        data=str(reviews), init_from=str(language_model), units=8, embedding_units=6, depth=2,
+        vocabulary_size=270, weight_drop=0.2, frozen_epochs=0, unfreeze="gradual",
+        layer_rate_factor=2.0,
+    )  # fmt: skip
+    task = LanguageModeling(config)
+    learn_tokenizers(task)
+    network = build_network(task)
+    learning = []
+    for epoch in range(4):
+        thaw(network, epoch)
+        learning.append(bool(network.embedding.trainable_weights))
+    assert learning == [False, False, False, True]
+    assert rate_scales(network)[network.embedding.embeddings.path] == 0.125
+
+
+@pytest.mark.parametrize(
+    "make", [LanguageModelingConfig, TranslationConfig], ids=["language_modeling", "translation"]
+)
+def test_vectors_that_were_read_from_a_file_stay_as_they_are_when_asked(make: Any) -> None:
+    task_class = LanguageModeling if make is LanguageModelingConfig else Translation
+    learning = []
+    for frozen in (0, -1):
+        config = make(embeddings="vectors.txt", frozen_epochs=frozen, units=4, embedding_units=4)
+        task = task_class(config)
+        task.tokenizers = {"text": WordTokenizer.learn(["a b c"], 20)}
+        weights = task.build_model().trainable_weights
+        learning.append("embeddings" in [weight.name for weight in weights])
+    assert learning == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"unfreeze": "gradual"}, "need the layers of `init_from`"),
+        ({"layer_rate_factor": 2.0}, "need the layers of `init_from`"),
+        ({"init_from": "run", "embeddings": "a.txt"}, "`embeddings` must be none with `init_from`"),
+        ({"optimizer": "nt_asgd", "ema": 0.9}, "`ema` must be 0 with nt_asgd"),
+        ({"average_checkpoints": 1}, "`average_checkpoints` must be at least 2"),
+    ],
+)
+def test_settings_without_effect_are_refused(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        LanguageModelingConfig(**flags)

@@ -36,8 +36,12 @@ class RowCheck:
         for feature in self.features:
             if wrong := self._wrong(feature, whole[feature.name]):
                 return Fault(row.file, row.line, *wrong)
+        texts = {feature.name for feature in self.features if feature.kind == "text"}
         limit = self.max_characters
-        values = {k: v if isinstance(v, Image) else v[:limit] for k, v in whole.items()}
+        values = {
+            name: value[:limit] if name in texts and isinstance(value, str) else value
+            for name, value in whole.items()
+        }
         return replace(row, values=values, shortened=values != whole)
 
     def _wrong(self, feature: Feature, value: Value) -> tuple[str, str] | None:
@@ -85,8 +89,10 @@ def _share_fault(feature: Feature, text: str) -> tuple[str, str] | None:
 def _image_fault(image: Image) -> str | None:
     try:
         image_header(image.read())
-    except OSError:
+    except FileNotFoundError:
         return "no such file"
+    except OSError as error:
+        return error.strerror or str(error)
     except ValueError as error:
         return str(error)
     return None

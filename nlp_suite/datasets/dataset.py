@@ -13,6 +13,7 @@ from pathlib import Path
 from nlp_suite.config import DataConfig
 from nlp_suite.datasets.checks import RowCheck
 from nlp_suite.datasets.inspection import Report, inspect_rows
+from nlp_suite.datasets.places import path_of
 from nlp_suite.datasets.rows import Example, Examples, Fault, Feature, Image, Row, Source
 from nlp_suite.datasets.splits import SPLITS, Fractions, SplitKey, row_key
 from nlp_suite.errors import UserError
@@ -108,15 +109,22 @@ class Dataset:
                 data set, it has the same splits.
 
         Raises:
-            UserError: A row cannot be used, or there are images.
+            UserError: A row cannot be used, there are images, or the data itself stands there.
         """
+        data = path_of(self.config.data).resolve()
+        places = {split: folder / f"{split}.jsonl" for split in SPLITS}
+        if data in (path.resolve() for path in (folder, *places.values())):
+            raise UserError(
+                "`to` must not be where the data is, which would be replaced by its splits. "
+                f"Received: to={folder}, data={self.config.data}. Name another folder."
+            )
         if any(f.kind == "image" for f in self.features):
             raise UserError(
                 "`data` must hold texts alone to be written as files. Received: "
                 f"data={self.config.data}, which has images."
             )
-        for split in SPLITS:
-            with write_beside(folder / f"{split}.jsonl") as temporary:
+        for split, path in places.items():
+            with write_beside(path) as temporary:
                 lines = (json.dumps(e, ensure_ascii=False) + "\n" for e in self.examples(split))
                 with temporary.open("w", encoding="utf-8") as file:
                     file.writelines(lines)

@@ -243,7 +243,7 @@ class JsonlFile(Table):
     def _record(self, number: int, line: str) -> tuple[int, Record] | Fault:
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return self.fault(number, "a JSON object", f"{quoted(line)} ({error})")
         if not isinstance(record, dict):
             return self.fault(number, "a JSON object", quoted(line))

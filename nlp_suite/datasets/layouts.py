@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -41,7 +42,8 @@ class LabelFolders:
         for name in self.names():
             path = self.place.path_of(name)
             try:
-                text = self.place.read(name).decode("utf-8", errors="surrogateescape")
+                content = self.place.read(name).removeprefix(BOM_UTF8)
+                text = content.decode("utf-8", errors="surrogateescape")
             except OSError as error:
                 yield Fault(path, 1, "a readable file", error.strerror or str(error))
                 continue

@@ -11,7 +11,7 @@ from nlp_suite.config import DataConfig
 from nlp_suite.datasets.dataset import Dataset
 from nlp_suite.datasets.files import FORMATS, Convert, format_of
 from nlp_suite.datasets.layouts import Sources, find_sources
-from nlp_suite.datasets.places import Archive, Folder
+from nlp_suite.datasets.places import Archive, Folder, path_of
 from nlp_suite.datasets.rows import Feature, required
 from nlp_suite.datasets.splits import Fractions, SplitKey
 from nlp_suite.errors import UserError
@@ -85,7 +85,7 @@ def _open_spec(spec: str, features: tuple[Feature, ...]) -> Sources:
         from nlp_suite.datasets.nltk import open_nltk
 
         return open_nltk(name, required(features))
-    return _open_path(Path(spec).expanduser(), features, None, spec)
+    return _open_path(path_of(spec), features, None, spec)
 
 
 def _open_path(
@@ -121,7 +121,7 @@ def _archive(path: Path, spec: str) -> Archive:
 def _not_found(spec: str) -> UserError:
     """Makes the error for what names nothing, with the nearest thing that there is."""
     kind, _, name = spec.partition(":")
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = [f"{known}:{name or 'NAME'}" for known in get_close_matches(kind, ["tfds", "nltk"], n=1)]
     near += get_close_matches(spec, ["builtin"], n=1)

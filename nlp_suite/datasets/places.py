@@ -137,3 +137,11 @@ class _Part(io.RawIOBase):
         """Closes the file."""
         self._file.close()
         super().close()
+
+
+def path_of(spec: str) -> Path:
+    """Gives the path that `--data` names, with the home directory in the place of `~`."""
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError:  # a file whose name begins with ~
+        return Path(spec)

@@ -9,6 +9,7 @@ https://arxiv.org/abs/1801.06146.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -91,9 +92,8 @@ def thaw(model: keras.layers.Layer, epoch: int) -> bool:
         False
     """
     before = [weight.trainable for weight in model.weights]
-    for layer in model._flatten_layers():
-        if hasattr(layer, "frozen_until"):
-            layer.trainable = epoch >= layer.frozen_until
+    for layer in _with(model, "frozen_until"):
+        layer.trainable = epoch >= layer.frozen_until
     return before != [weight.trainable for weight in model.weights]
 
 
@@ -126,7 +126,15 @@ def rate_scales(model: keras.layers.Layer) -> dict[str, float]:
         {'tower/low/kernel': 0.5, 'tower/low/bias': 0.5}
     """
     scales: dict[str, float] = {}
-    for layer in model._flatten_layers():
-        if hasattr(layer, "rate_scale"):
-            scales |= {weight.path: layer.rate_scale for weight in layer.trainable_weights}
+    for layer in _with(model, "rate_scale"):
+        scales |= {weight.path: layer.rate_scale for weight in layer.trainable_weights}
     return scales
+
+
+def _with(model: keras.layers.Layer, attribute: str) -> list[Any]:
+    """Lists the layers of which something was asked, those that hold others before these.
+
+    An embedding that is tied to the logits is a layer of the model and one within the logits.
+    """
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, attribute)]
+    return sorted(layers, key=lambda layer: -len(layer._flatten_layers()))

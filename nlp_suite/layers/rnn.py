@@ -202,9 +202,9 @@ class WeightDrop(MaskedLayer):
             yield
             return
         kernel = self.cell.recurrent_kernel
-        thinned = keras.random.dropout(
-            ops.convert_to_tensor(kernel), self.rate, seed=self.seed_generator
-        )
+        # A decoder that is called step by step is not in Keras's scope that casts variables.
+        cast = ops.cast(kernel, self.compute_dtype)
+        thinned = keras.random.dropout(cast, self.rate, seed=self.seed_generator)
         # The instance dictionary is written to directly: `setattr` would make Keras track a tensor
         # of one trace as a part of the layer.
         vars(self.cell)["recurrent_kernel"] = thinned

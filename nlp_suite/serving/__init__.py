@@ -43,6 +43,7 @@ def serve(folder: Path, host: str, port: int) -> None:
             f"`host` and `port` must be free to listen on. Received: {host}:{port}, "
             f"which gives: {error.strerror}. Pass another --port."
         ) from error
+    port = listener.getsockname()[1]  # 0 asks for any that is free
     print(f"Serving {', '.join(models)} at http://{host}:{port}/ until Ctrl-C.", flush=True)
     # Uvicorn answers 503 to more connections than this, before their bodies take memory.
     config = uvicorn.Config(make_app(models), log_level="warning", limit_concurrency=256)

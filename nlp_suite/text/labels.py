@@ -23,6 +23,7 @@ class Labels(Tokenizer):
     """
 
     kind = "labels"
+    carries_over = False
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         """Makes labels from their names; `learn` makes them from the labels of examples.

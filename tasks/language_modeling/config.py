@@ -82,6 +82,12 @@ class LanguageModelingConfig(
             nlp_suite.errors.UserError: `cache_size` must be at least 0. Received: cache_size=-1.
         """
         super().__post_init__()
+        self.check_transfer()
+        if self.batch_tokens:
+            raise UserError(
+                "`batch_tokens` must be 0: one long text is read in batch_size pieces, bptt tokens "
+                f"at a time. Received: batch_tokens={self.batch_tokens}. Pass --batch-size."
+            )
         for name in ("cache_size", "cache_theta"):
             if (value := getattr(self, name)) < 0:
                 raise UserError(f"`{name}` must be at least 0. Received: {name}={value}.")

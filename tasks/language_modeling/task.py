@@ -15,7 +15,14 @@ from nlp_suite import baselines, metrics
 from nlp_suite.answering import Prediction, Tensors, batches
 from nlp_suite.datasets import Builtin, Dataset, Example, Examples, Feature, open_dataset
 from nlp_suite.generation import GeneratingTask, Start
-from nlp_suite.layers import build_embedding, build_logits, build_stack, initialize_embedding, tower
+from nlp_suite.layers import (
+    build_embedding,
+    build_logits,
+    build_stack,
+    finetune,
+    initialize_embedding,
+    tower,
+)
 from nlp_suite.signatures import Signature
 from nlp_suite.text import EOS, Tokenizer, learn_tokenizer, with_bos, with_eos
 from tasks.language_modeling.cache import LAMBDAS, THETAS, NeuralCache, best_mixture, mixed
@@ -70,6 +77,8 @@ class LanguageModeling(GeneratingTask[LanguageModelingConfig]):
         logits = build_logits(self.config, embedding)
         model = LanguageModel(embedding, build_stack(self.config), logits)
         model({"tokens": np.full([1, 2], EOS)})
+        if self.config.embeddings != "none":
+            finetune(embedding, self.config)
         return model
 
     def initialize(self, model: keras.Model) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nlp_suite.config import BatchSize, BidirectionalConfig, Config, TransferConfig
-from nlp_suite.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +50,7 @@ class SentimentConfig(BidirectionalConfig, TransferConfig, Config):
             UserError: When there are both, or a number makes no sense.
         """
         super().__post_init__()
-        if self.init_from != "none" and self.embeddings != "none":
-            raise UserError(
-                "`embeddings` must be none with `init_from`, whose network has read its own "
-                f"vectors alone. Received: embeddings={self.embeddings}. Pass --embeddings none."
-            )
+        self.check_transfer()
 
 
 CONFIG = SentimentConfig

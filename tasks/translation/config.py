@@ -98,7 +98,7 @@ class TranslationConfig(
         """Refuses numbers that make no sense.
 
         Raises:
-            UserError: When one is too small or too large.
+            UserError: When one is too small or too large, or there is one language alone.
 
         Example:
             >>> TranslationConfig(fuzzy_match=50)
@@ -107,6 +107,12 @@ class TranslationConfig(
             nlp_suite.errors.UserError: `fuzzy_match` must be from 0 to 1. Received: fuzzy_match=50.
         """
         super().__post_init__()
+        self.check_transfer()
+        if self.source == self.target:
+            raise UserError(
+                "`source` and `target` must be two languages. Received: "
+                f"source={self.source}, target={self.target}. Name both."
+            )
         if not 0 <= self.fuzzy_match <= 1:
             raise UserError(
                 f"`fuzzy_match` must be from 0 to 1. Received: fuzzy_match={self.fuzzy_match}."

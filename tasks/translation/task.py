@@ -22,6 +22,7 @@ from nlp_suite.layers import (
     build_embedding,
     build_encoder_stack,
     build_scheduled_sampling,
+    finetune,
     initialize_embedding,
     tower,
 )
@@ -132,6 +133,8 @@ class Translation(GeneratingTask[TranslationConfig]):
             build_scheduled_sampling(self.config),
         )
         model({"source": np.full([1, 2], EOS), "tokens": np.full([1, 2], EOS)})
+        if self.config.embeddings != "none":
+            finetune(embedding, self.config)
         return model
 
     def initialize(self, model: keras.Model) -> None:
