@@ -331,7 +331,7 @@ def test_vectors_that_were_read_from_a_file_stay_as_they_are_when_asked(make: An
     for frozen in (0, -1):
         config = make(embeddings="vectors.txt", frozen_epochs=frozen, units=4, embedding_units=4)
         task = task_class(config)
-        task.tokenizers = {"text": WordTokenizer.learn(["a b c"], 20)}
+        task.tokenizers = {"text": WordTokenizer.learn(["a b c a b c"], 20)}
         weights = task.build_model().trainable_weights
         learning.append("embeddings" in [weight.name for weight in weights])
     assert learning == [True, False]
