@@ -67,7 +67,8 @@ class DataConfig:
     long_rows: Literal["truncate", "refuse"] = "truncate"
     """Whether a longer text is shortened, and counted, or stops the run."""
     bad_rows: Literal["refuse", "skip"] = "refuse"
-    """Whether a row that cannot be used stops the run, or is left out."""
+    """Whether a row that cannot be used stops the run, or is left out; images are then decoded
+    once more beforehand, to find those that are damaged."""
 
     @property
     def longest_read(self) -> int:

@@ -102,9 +102,10 @@ def encode_splits(task: Task[Any], folder: Path) -> Splits:
             encoded[split] = encode_examples(task, examples, folder / f"{split}-{prints[split]}")
         except EncodingError as error:
             row = next(islice(task.dataset.texts(split), error.row, None))
+            hint = ", or pass --bad-rows skip" if "image" in task.serving_inputs else ""
             raise UserError(
                 f"`data` cannot be used: {error} That is {shorten(str(row), 200)} of the {split} "
-                "split. Put it right, or take it out."
+                f"split. Put it right, or take it out{hint}."
             ) from error
     return Splits(encoded["train"], encoded["validation"], prints["train"])
 

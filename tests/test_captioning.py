@@ -163,14 +163,24 @@ def test_an_image_that_is_damaged_behind_its_header_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands in the second batch that is encoded, with a whole one before it."""
-    monkeypatch.setattr("nlp_suite.encoding.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("nlp_suite.encoding.IMAGES_AT_ONCE", 2)
     task = photographs(tmp_path)
     with pytest.raises(UserError, match=r"`data` cannot be used: .*train-3\.png") as refused:
         encode_splits(task, tmp_path / "encoded")
     assert "train-2.png" not in str(refused.value)
-    assert "of the train split. Put it right, or take it out." in str(refused.value)
+    advice = "of the train split. Put it right, or take it out, or pass --bad-rows skip."
+    assert advice in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not list((tmp_path / "encoded").glob("train-*"))
+
+
+def test_an_image_that_is_damaged_behind_its_header_can_be_left_out(tmp_path: Path) -> None:
+    config = replace(photographs(tmp_path).config, bad_rows="skip")
+    task = Captioning(config)
+    assert len(task.examples("train")) == 4
+    assert "bad rows left out: 1" in task.dataset.notes
+    report = str(task.dataset.inspect())
+    assert "at train-3.png, found one that is damaged" in report
 
 
 def test_asking_about_a_damaged_image_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ class RowCheck:
         features: What a row holds.
         max_characters: Longest text, in characters.
         long_rows: Whether a longer text is shortened to that (`truncate`) or a fault (`refuse`).
+        decode: Whether images are decoded, to find those that are damaged behind their header.
     """
 
     features: tuple[Feature, ...]
     max_characters: int
     long_rows: Literal["truncate", "refuse"]
+    decode: bool = False
     # An image with several captions is read and judged once.
     _images: dict[str, str | None] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class RowCheck:
     def _image(self, image: Image) -> tuple[str, str] | None:
         """Returns what was expected and what was found, or None when all is well."""
         if image.name not in self._images:
-            self._images[image.name] = _image_fault(image)
+            self._images[image.name] = _image_fault(image, self.decode)
         found = self._images[image.name]
         return (f"a PNG, JPEG, GIF or BMP image at {image.name}", found) if found else None
 
@@ -86,13 +88,26 @@ def _share_fault(feature: Feature, text: str) -> tuple[str, str] | None:
     return None if is_share else (f"`{feature.name}` from 0 to 1", quoted(text))
 
 
-def _image_fault(image: Image) -> str | None:
+def _image_fault(image: Image, decode: bool) -> str | None:
     try:
-        image_header(image.read())
+        content = image.read()
+        image_header(content)
     except FileNotFoundError:
         return "no such file"
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:
         return str(error)
+    return _damage(content) if decode else None
+
+
+def _damage(content: bytes) -> str | None:
+    import tensorflow as tf
+
+    from nlp_suite.images import decode_images
+
+    try:
+        decode_images([content], size=1)
+    except tf.errors.InvalidArgumentError:
+        return "one that is damaged"
     return None

@@ -59,7 +59,8 @@ class Dataset:
         self._split_key = split_key
         self._labels = [f.name for f in features if f.kind == "label"]
         self._answers = [f.name for f in features if f.kind in ("label", "share")]
-        self._check = RowCheck(features, config.max_characters, config.long_rows)
+        is_skipping = config.bad_rows == "skip"
+        self._check = RowCheck(features, config.max_characters, config.long_rows, is_skipping)
         self._cut = replace(fractions, **{s: 0.0 for s in ("validation", "test") if s in sources})
         self._tallies: dict[str, dict[str, _Tally]] = {}
         self._skipped = 0
