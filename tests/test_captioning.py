@@ -21,7 +21,7 @@ from nlp_suite.specials import EOS, PAD
 from nlp_suite.text import with_eos
 from nlp_suite.training import train
 from tasks.captioning.config import CaptioningConfig
-from tasks.captioning.model import SHARPNESS, TOKENS, CaptionMemory
+from tasks.captioning.model import TOKENS, CaptionMemory
 from tasks.captioning.task import Captioning
 
 SMALL: dict[str, Any] = {
@@ -44,8 +44,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Captioning, Path]:
     return task, run_dir
 
 
-def test_the_memory_gives_captions_by_the_likeness_of_their_images() -> None:
+def test_the_memory_gives_captions_by_the_likeness_of_their_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The cosines of the image with the three that are remembered are 1, 0.6 and 0."""
+    monkeypatch.setattr("tasks.captioning.model.SHARPNESS", 2.0)
     memory = CaptionMemory(size=4, features=2)
     memory.build()
     images = np.array([[0, 1], [1, 0], [0.6, 0.8]], "float32")
@@ -54,7 +57,7 @@ def test_the_memory_gives_captions_by_the_likeness_of_their_images() -> None:
     found = ops.convert_to_numpy(captions)
     assert found.shape == (1, 3, TOKENS)
     assert found[0, :, :3].tolist() == [[8, 9, EOS], [6, EOS, 0], [7, EOS, 0]]
-    weights = np.exp(SHARPNESS * np.array([1.0, 0.6, 0.0]))
+    weights = np.exp(2.0 * np.array([1.0, 0.6, 0.0]))
     np.testing.assert_allclose(ops.convert_to_numpy(shares)[0], weights / weights.sum(), atol=1e-3)
 
 

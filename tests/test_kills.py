@@ -12,6 +12,7 @@ import pytest
 from tiny import TinyConfig, TinyLanguageModel
 
 from benchmarks.kills import PLACES, content, differences
+from nlp_suite.checkpoints import latest_checkpoint, save_checkpoint
 from nlp_suite.files import sweep
 from nlp_suite.training import train
 
@@ -45,6 +46,16 @@ def test_a_difference_of_one_bit_is_named(tmp_path: Path) -> None:
     history = tmp_path / "other" / "history.csv"
     history.write_text(history.read_text().replace("1.0,", "1.5,", 1))
     assert differences(tmp_path / "one", tmp_path / "other") == ["history"]
+    shutil.copy(tmp_path / "one" / "history.csv", history)
+    flipped = latest_checkpoint(tmp_path / "other" / "checkpoints")
+    assert flipped is not None
+    name = next(n for n, array in flipped.arrays.items() if n.startswith("model") and array.ndim)
+    flipped.arrays[name].reshape(-1).view("uint8")[0] ^= 1
+    state = {**flipped.state, "updates": flipped.state["updates"] + 1}
+    save_checkpoint(
+        tmp_path / "other" / "checkpoints", state["updates"], flipped.arrays, flipped.state, keep=1
+    )
+    assert differences(tmp_path / "one", tmp_path / "other") == [name]
 
 
 def test_what_a_kill_left_is_swept_up_and_the_swap_file_of_an_editor_is_not(tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ which command it was measured), and `systems`, the results of each by name."""
 HEAD = """# Quality
 
 Written by `make quality`, which trains and measures all of this. Every number is of the test split
-of the builtin data: the mean of the seeds and, after ±, their standard deviation. Settings were
-chosen on the validation split; test was read once a model. Minutes are of training. The seeds
-together are one model that averages their log-probabilities, as by `evaluate --ensemble`.
+of the builtin data: the mean of the seeds and, after ±, their standard deviation. This suite's
+settings were chosen on the validation split; test was read once a model. Peers have the same sizes
+and what `peers/` says, which was tuned less; a translation memory, which this suite's translation
+reads, they have none. Minutes are of training. The seeds together are one model that averages
+their log-probabilities, as by `evaluate --ensemble`.
 
 """
 

@@ -35,8 +35,8 @@ class OurDecoding:
         self.sources, self.lengths = sources_to_translate(Workload.load(folder))
         task = make_task("translation", folder)
         keras.utils.set_random_seed(0)
-        with devices.configure(task.config).scope():
-            self.model = task.build_model()
+        devices.configure(task.config)
+        self.model = task.build_model()  # float32, as `predict` and exports have it
         self._search = cache(self._trace)
 
     def seconds(self, beam_width: int, batch_size: int) -> float:

@@ -48,7 +48,8 @@ def seconds_by_kind(folder: Path) -> dict[str, float]:
             busy += duration
         elif "::" not in name and (operation := name.rpartition(":")[2]) != name:
             seconds[kind_of(operation)] += duration
-    return {**seconds, BETWEEN: busy - sum(seconds.values())}
+    # An operation may run on beside the executor that began it.
+    return {**seconds, BETWEEN: max(0.0, busy - sum(seconds.values()))}
 
 
 def kind_of(operation: str) -> str:

@@ -85,11 +85,11 @@ def write_rows(folder: Path, rows: int) -> None:
     """
     folder.mkdir()
     for split, count in {"train": rows, "validation": 100, "test": 100}.items():
-        block = "".join(_random_rows(split, min(count, BLOCK)))
+        block = list(_random_rows(split, min(count, BLOCK)))
         with (folder / f"{split}.tsv").open("w", encoding="utf-8") as file:
             file.write("text\tlabel\n")
-            for _ in range(count // min(count, BLOCK)):
-                file.write(block)
+            for begin in range(0, count, BLOCK):
+                file.writelines(block[: count - begin])
 
 
 def _random_rows(split: str, count: int) -> Iterator[str]:

@@ -35,9 +35,9 @@ def captioning(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -
 
     Returns:
         bleu_1 to bleu_4, cider_d, rouge_l, unigram_f1, exact_match, and meteor where NLTK's
-        WordNet is installed. Then distinct_captions, the share of captions that are unlike all
-        others, and vocabulary_used, the number of different words in them: a model that says the
-        same of every image shows there.
+        WordNet is installed. Then distinct_captions, the number of different captions over that of
+        all, and vocabulary_used, the number of different words in them: a model that says the same
+        of every image shows there.
 
     Raises:
         ValueError: If there is no caption, or an image without a reference.
@@ -137,7 +137,8 @@ def _bleu(candidates: Sequence[Words], references: Sequence[Sequence[Words]], n:
         [" ".join(given[index]) if index < len(given) else None for given in references]
         for index in range(most)
     ]
-    bleu = BLEU(max_ngram_order=n, tokenize="none", force=True)
+    # Without smoothing, as the evaluation of COCO has it.
+    bleu = BLEU(max_ngram_order=n, tokenize="none", smooth_method="none", force=True)
     return bleu.corpus_score([" ".join(candidate) for candidate in candidates], columns).score
 
 

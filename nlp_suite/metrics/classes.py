@@ -63,9 +63,11 @@ def classification(
         raise ValueError("`labels` must hold at least one example. Received: none.")
     counts = confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
     right, predicted, actual = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    seen = predicted + actual
     metrics = {
         "accuracy": float(right.sum() / counts.sum()),
-        "macro_f1": float(np.mean(2 * right / np.maximum(predicted + actual, 1))),
+        # Of the classes that there are, as scikit-learn has it.
+        "macro_f1": float(np.mean(2 * right[seen > 0] / seen[seen > 0])),
     }
     for index, name in enumerate(names):
         metrics[f"precision_{name}"] = float(right[index] / max(predicted[index], 1))
