@@ -138,7 +138,7 @@ def only_here(run_dir: Path) -> Iterator[None]:
 
 def _refuse_files_of_others(run_dir: Path) -> None:
     """Refuses a folder that is no run's and has something of a name that a run would replace."""
-    if _is_run(run_dir):
+    if _config_of(run_dir):
         return
     tokenizers = list((run_dir / "tokenizers").glob("*"))  # what a run writes first
     foreign = [name for name in OWN_NAMES if (run_dir / name).exists()]
@@ -150,12 +150,14 @@ def _refuse_files_of_others(run_dir: Path) -> None:
         )
 
 
-def _is_run(run_dir: Path) -> bool:
+def _config_of(run_dir: Path) -> dict[str, Any]:
+    """Reads config.json; nothing where there is none, or not that of a run."""
     try:
         content = json.loads((run_dir / CONFIG).read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"task", "config"} <= content.keys()
+        return {}
+    is_of_a_run = isinstance(content, dict) and {"task", "config"} <= content.keys()
+    return content if is_of_a_run else {}
 
 
 def _is_tokenizer(path: Path) -> bool:
@@ -337,12 +339,12 @@ def _restore_config(config_class: type[Config], content: dict[str, Any]) -> Conf
 
 
 def _read_config(run_dir: Path) -> dict[str, Any]:
-    if not _is_run(run_dir):
+    content = _config_of(run_dir)
+    if not content:
         raise UserError(
             f"`run-dir` must be the folder of a run. Received: run_dir={run_dir}, which has no "
             "config.json of one. Train first, or name another folder with --run-dir."
         )
-    content: dict[str, Any] = json.loads((run_dir / CONFIG).read_text())
     return content
 
 

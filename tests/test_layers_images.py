@@ -143,11 +143,9 @@ def test_a_frozen_layer_learns_from_its_epoch_on() -> None:
     encoder(images(1, 32))
     freeze_until(encoder.backbone, 2)
     learning = []
-    changed = []
     for epoch in range(4):
-        changed.append(thaw(encoder, epoch))
+        thaw(encoder, epoch)
         learning.append(len(encoder.trainable_weights))
-    assert changed == [True, False, True, False]
     assert learning[0] == learning[1] == 2
     assert learning[2] == learning[3] > 100
 

@@ -69,7 +69,7 @@ def freeze_until(layer: keras.layers.Layer, epoch: int) -> None:
     layer.frozen_until = epoch
 
 
-def thaw(model: keras.layers.Layer, epoch: int) -> bool:
+def thaw(model: keras.layers.Layer, epoch: int) -> None:
     """Freezes and unfreezes the layers of a model as `freeze_until` asked for.
 
     Args:
@@ -77,24 +77,19 @@ def thaw(model: keras.layers.Layer, epoch: int) -> bool:
             asked of one that holds it.
         epoch: The epoch that begins, counted from 0.
 
-    Returns:
-        Whether anything changed, so that a traced training step has to be traced again.
-
     Example:
         >>> model = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(2)])
         >>> model.build((None, 2))
         >>> freeze_until(model.layers[0], 1)
-        >>> thaw(model, 0), len(model.trainable_weights)
-        (True, 2)
-        >>> thaw(model, 1), len(model.trainable_weights)
-        (True, 4)
-        >>> thaw(model, 2)
-        False
+        >>> thaw(model, 0)
+        >>> len(model.trainable_weights)
+        2
+        >>> thaw(model, 1)
+        >>> len(model.trainable_weights)
+        4
     """
-    before = [weight.trainable for weight in model.weights]
     for layer in _with(model, "frozen_until"):
         layer.trainable = epoch >= layer.frozen_until
-    return before != [weight.trainable for weight in model.weights]
 
 
 def scale_rate(layer: keras.layers.Layer, scale: float) -> None:
