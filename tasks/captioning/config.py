@@ -54,6 +54,10 @@ class CaptioningConfig(
     """How the rate changes over the run; cosine ends it with the smallest loss."""
     label_smoothing: float = 0.1
     """Share of the target's probability spread over all tokens; names of things are debatable."""
+    activation_regularization: float = 2.0
+    """L2 penalty on the outputs of the decoder's layers, AR; captions repeat each other less."""
+    temporal_regularization: float = 1.0
+    """L2 penalty on the change of the outputs from step to step, TAR (Merity et al. 2017)."""
     patience: int = 0
     """Epochs without a better validation score before the run stops; captions go on improving when
     the score stands still for a while, so 0: never."""
