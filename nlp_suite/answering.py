@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -18,6 +19,8 @@ Tensors = dict[str, Any]
 """Tensors by feature name; sequences of one batch are ragged until the feed pads them."""
 Prediction = dict[str, Any]
 """What a model says of one example, as plain Python values."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 WINDOW = 32
 """Batches of texts that are read ahead and sorted by length."""
@@ -96,15 +99,58 @@ def answers(
         >>> [prediction["text"] for prediction in answers(shout, texts, ("text",), 2)]
         ['SO VERY GOOD, 1 at once', 'BAD, 2 at once', 'SO BAD, 2 at once']
     """
-    # Images are not read ahead: they are large, and all the same work. Nor is who types one text
-    # after the other.
-    ahead = batch_size if batch_size == 1 or "image" in features else batch_size * WINDOW
-    for window in _windows(examples, ahead):
-        order = sorted(range(len(window)), key=lambda place: _length(window[place], features))
-        groups = _groups([window[place] for place in order], batch_size, features)
-        batched = [next(batches(group, len(group), features)) for group in groups]
-        predictions = dict(zip(order, _side_by_side(answer, batched), strict=True))
-        yield from (predictions[place] for place in range(len(window)))
+    # Images are not read far ahead: they are large, and all the same work. Nor is who types one
+    # text after the other.
+    window = AT_ONCE if "image" in features else WINDOW
+    ahead = 1 if batch_size == 1 else batch_size * window
+
+    def predictions(batch: Tensors) -> list[Prediction]:
+        try:
+            return list(readable(answer(batch)))
+        except tf.errors.InvalidArgumentError as error:
+            if (refused := refusal(error)) is None:
+                raise
+            raise refused from error
+
+    for rows in _windows(examples, ahead):
+        order = sorted(range(len(rows)), key=lambda place: _length(rows[place], features))
+        groups = _groups([rows[place] for place in order], batch_size, features)
+        batched = (next(batches(group, len(group), features)) for group in groups)
+        given = chain.from_iterable(side_by_side(predictions, batched))
+        found = dict(zip(order, given, strict=True))
+        yield from (found[place] for place in range(len(rows)))
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], at_once: int = AT_ONCE
+) -> Iterator[Result]:
+    """Computes a function of each item, of some at the same time, and reads no item too early.
+
+    Args:
+        function: Is called from several threads.
+        items: What of; one more is read than are at work.
+        at_once: Threads.
+
+    Yields:
+        The results in the order of the items.
+
+    Example:
+        >>> list(side_by_side(len, ["a", "bcd", ""]))
+        [1, 3, 0]
+    """
+    remaining = iter(items)
+    ahead = list(islice(remaining, 2))
+    if len(ahead) < 2:  # which waits for no thread to start
+        yield from map(function, ahead)
+        return
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in chain(ahead, remaining):
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > at_once:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _windows(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
@@ -140,25 +186,6 @@ def _groups(
         group.append(example)
         longest = max(longest, length)
     yield group
-
-
-def _side_by_side(
-    answer: Callable[[Tensors], Mapping[str, Any]], batched: Sequence[Tensors]
-) -> list[Prediction]:
-    """Answers batches, some of them at once; one that is alone waits for no thread to start."""
-
-    def predictions(batch: Tensors) -> list[Prediction]:
-        try:
-            return list(readable(answer(batch)))
-        except tf.errors.InvalidArgumentError as error:
-            if (refused := refusal(error)) is None:
-                raise
-            raise refused from error
-
-    if len(batched) == 1:
-        return predictions(*batched)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(chain.from_iterable(pool.map(predictions, batched)))
 
 
 def refusal(error: tf.errors.InvalidArgumentError) -> UserError | None:

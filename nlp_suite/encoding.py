@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import tensorflow as tf
 
-from nlp_suite.answering import Tensors, batches, refusal
+from nlp_suite.answering import Tensors, batches, refusal, side_by_side
 from nlp_suite.datasets import Example
 from nlp_suite.encoded import Array, Column, Encoded, Splits
 from nlp_suite.errors import UserError
@@ -124,11 +124,12 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path, trace: Tr
     files: dict[str, BinaryIO] = {}
     lengths: dict[str, list[Array]] = {}
     columns: dict[str, dict[str, Any]] = {}
-    rows = 0
     size = IMAGES_AT_ONCE if "image" in task.serving_inputs else ROWS_AT_ONCE
+    numbered = enumerate(batches(examples, size))
+    # Graphs are traced by this thread, one at a time, and used by others.
+    traced = ((trace(tuple(batch)), batch, number * size) for number, batch in numbered)
     try:
-        for batch in batches(examples, size):
-            inputs, targets = _encode(trace(tuple(batch)), batch, rows)
+        for inputs, targets in side_by_side(lambda each: _encode(*each), traced):
             for name, tensor in {**inputs, "targets": targets}.items():
                 if name not in files:
                     files[name] = (folder / f"{name}.values").open("wb")
@@ -138,11 +139,10 @@ def _write(task: Task[Any], examples: Iterable[Example], folder: Path, trace: Tr
                 columns[name] = {"dtype": values.dtype.str, "shape": values.shape[1:]}
                 if is_ragged:
                     lengths.setdefault(name, []).append(tensor.row_lengths().numpy())
-            rows += len(next(iter(batch.values())))
     finally:
         for file in files.values():
             file.close()
-    if not rows:
+    if not columns:
         raise ValueError("`examples` must hold at least one example. Received: none.")
     for name, parts in lengths.items():
         every = np.concatenate(parts)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from nlp_suite import encoding
-from nlp_suite.answering import MOST_BYTES, answers
+from nlp_suite.answering import MOST_BYTES, answers, side_by_side
 from nlp_suite.config import Config
 from nlp_suite.errors import UserError
 from tasks.captioning.config import CaptioningConfig
@@ -71,6 +71,27 @@ def test_what_comes_before_a_bad_input_is_answered() -> None:
     assert [next(found)["text"], next(found)["text"]] == ["a", "b"]
     with pytest.raises(UserError, match="bad"):
         next(found)
+
+
+def test_no_more_is_read_than_is_worked_on_and_one() -> None:
+    read = []
+
+    def items() -> Iterator[int]:
+        for item in range(9):
+            read.append(item)
+            yield item
+
+    results = side_by_side(lambda item: -item, items(), at_once=2)
+    assert next(results) == 0
+    assert read == [0, 1, 2]
+    assert list(results) == [-item for item in range(1, 9)]
+
+
+def test_what_fails_side_by_side_fails_at_its_turn() -> None:
+    results = side_by_side(lambda item: 1 // item, [1, 1, 0, 1])
+    assert [next(results), next(results)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_half_a_surrogate_pair_is_a_replacement_character() -> None:
