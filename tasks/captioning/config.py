@@ -23,7 +23,7 @@ class NeighbourConfig(DecodingConfig):
     """Training images most like an image whose captions have a say in --decode consensus, and can
     be its choice (Devlin et al. 2015); 0 asks none. With lite0 alone: the features of other
     encoders change while they learn."""
-    neighbour_share: float = 0.4
+    neighbour_share: float = 0.5
     """How much they count in all, from 0 to 1; the hypotheses of the network count the rest."""
 
 
@@ -67,7 +67,7 @@ class CaptioningConfig(
     """beam keeps several hypotheses and finds better captions than greedy; consensus chooses among
     them and the captions of similar images the one that has most in common with the others; sample
     draws at random."""
-    beam_width: int = 12
+    beam_width: int = 8
     """Hypotheses kept at each step of beam search; a consensus is the better the more there are."""
     max_length: int = 30
     """Longest caption, in tokens."""
